@@ -39,6 +39,20 @@ fn other_family(evidence: &Evidence) -> Option<String> {
     ))
 }
 
+/// Says that more than one link-layer address answers for the next hop: packets go to one of them.
+fn several_answer(evidence: &Evidence) -> Option<String> {
+    let again = evidence.findings(Side::Local).find_map(|finding| match finding {
+        Finding::AskedAgain(again) if again.lladdrs.len() > 1 => Some(again),
+        _ => None,
+    })?;
+    Some(format!(
+        "asked again, {} answer for {} on {}: two hosts have it, or one answers by two devices",
+        again.lladdrs.join(" and "),
+        again.address,
+        again.interface
+    ))
+}
+
 /// Returns what `evidence` shows.
 pub fn diagnose(evidence: &Evidence) -> Diagnosis {
     let ledger = Ledger::new(evidence);
@@ -54,7 +68,7 @@ pub fn diagnose(evidence: &Evidence) -> Diagnosis {
     let rewritten = rewrites.iter().map(|rewrite| rewrite.alteration(evidence));
     let mut notes = alterations::notes(evidence);
     notes.extend(rewrites::other_ways(evidence));
-    notes.extend(other_family(evidence).filter(|_| !stops.is_empty()));
+    notes.extend(other_family(evidence).into_iter().chain(several_answer(evidence)).filter(|_| !stops.is_empty()));
     let carried = carried::stretches(&crossings, JUDGE);
     let (mut places, vias) = (places(&ledger, evidence), ways::hosts(evidence));
     notes.extend(ways::notes(evidence, &vias, &places, &stops));

@@ -374,10 +374,8 @@ impl Watching for PathWatch {
         sight.findings = self.rules.take().map(TraceRules::end).unwrap_or_default();
         sight.findings.extend(self.lookups.end(&sight.drops));
         // What leaves by another device than the watched one may end in the program that holds that device.
-        let mut left: Vec<&str> =
+        let left: BTreeSet<&str> =
             sight.other_devices.iter().filter(|other| !other.inwards).map(|other| other.interface.as_str()).collect();
-        left.sort_unstable();
-        left.dedup();
         sight.findings.extend(left.into_iter().flat_map(lookups::device));
         self.find_neighbours(&mut sight);
         let mut seen = SeenTuples::of_flow(&self.flow);
@@ -446,13 +444,12 @@ impl PathWatch {
         let named = |ifindex: u32| if_indextoname(ifindex).ok().and_then(|name| name.into_string().ok());
         sight.neighbour = self.neighbours.told(netns, &addresses, &names, named);
         sight.findings.extend(ways_back(&sight.neighbour, &[*local, *remote]));
-        let mut interfaces: Vec<String> = interface.iter().cloned().collect();
-        interfaces.extend(self.neighbours.interfaces(netns, &addresses).into_iter().filter_map(named));
+        let met = self.neighbours.interfaces(netns, &addresses).into_iter().filter_map(named);
         let lookup = NeighbourLookup {
             addressed: Vec::new(),
             ways: vec![(*local, *remote)],
             addresses: addresses.iter().copied().collect(),
-            interfaces,
+            interfaces: interface.iter().cloned().chain(met).collect(),
             family: self.flow.family(),
             key: self.flow.key(),
         };

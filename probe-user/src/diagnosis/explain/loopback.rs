@@ -100,7 +100,7 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     let (why, meaning, mend) = match off {
         None if down => (
             ": lo is down".to_owned(),
-            "A device that is down has no IPv6 address, and IPv4 ones of it answer nothing.".to_owned(),
+            "A device that is down has no IPv6 address, and takes nothing for its IPv4 ones.".to_owned(),
             "ip link set dev lo up".to_owned(),
         ),
         Some(path) => {

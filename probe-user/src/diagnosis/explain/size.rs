@@ -106,7 +106,7 @@ fn by_route(case: &StopCase<'_>, side: Side, to: IpAddr, mtu: u32) -> StopExplan
         Finding::Routing(choice) if choice.purpose == RoutePurpose::Way && choice.to == to => Some(choice),
         _ => None,
     });
-    let named = route.map(|choice| format!("the route \"{}\"", choice.route)).unwrap_or_else(|| "the route".to_owned());
+    let named = route.map_or_else(|| "the route".to_owned(), |choice| format!("the route \"{}\"", choice.route));
     let change = route.map(|choice| format!("ip {version} route change {} table {}", choice.route, choice.table));
     StopExplanation {
         detail: Some(format!("{named} to {to} sets an MTU of {mtu}, and DF is set")),

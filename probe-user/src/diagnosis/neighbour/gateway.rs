@@ -5,9 +5,8 @@ use std::net::IpAddr;
 use super::{
     Told,
     search::Search,
-    unheard::hearers,
     way_back,
-    words::{ip, net_of, question, questions},
+    words::{hearers, ip, net_of, question, questions},
 };
 use crate::{
     diagnosis::{document::Command, resolution::NeighbourFinding as Found},
@@ -29,21 +28,11 @@ pub(super) fn told(search: &Search<'_>) -> Option<Told> {
     if route.next == route.to && plain || !plain && chosen.is_none() {
         return None;
     }
-    let (gateway, interface, name) = (search.address, &search.interface, search.asker_name());
+    let (gateway, interface) = (search.address, &search.interface);
     let table = choice.map(|choice| choice.table.as_str()).filter(|table| !matches!(*table, "" | "main"));
     let of_table = table.map(|table| format!(" table {table}")).unwrap_or_default();
     let written = if plain { route.route.as_str() } else { chosen.unwrap_or_default() };
-    let mut clause = format!(
-        "the gateway {gateway} of {name}'s route {} on {interface} {}",
-        match table {
-            Some(table) => format!("{written} (table {table})"),
-            None => written.to_owned(),
-        },
-        match search.asked() {
-            0 => format!("is not found, and no {} for it was seen to leave", question(gateway)),
-            asked => format!("does not answer ({} went out)", questions(gateway, asked)),
-        }
-    );
+    let mut clause = unanswered(search, written, table);
     if let Some(choice) = choice.filter(|choice| !plain && !choice.rule.is_empty()) {
         let mark = if choice.mark == 0 { String::new() } else { format!(" (they have the mark {:#x})", choice.mark) };
         clause.push_str(&format!("; rule \"{}\" leads there{mark}", choice.rule));
@@ -113,12 +102,7 @@ pub(super) fn told(search: &Search<'_>) -> Option<Told> {
         meaning = PROXIED.to_owned();
         commands.splice(0..0, proxy.commands);
     } else if let Some(first) = siblings.first() {
-        let others: Vec<&str> = siblings.iter().filter_map(|hop| hop.split(' ').nth(1)).collect();
-        clause.push_str(&format!(
-            "; it is one of {} next hops of that route, besides {}",
-            siblings.len() + 1,
-            others.join(", ")
-        ));
+        clause.push_str(&one_of(&siblings));
         meaning = "The kernel shares packets among next hops by their addresses, and goes on using one that is down, so that \
                    packets between other addresses may pass."
             .to_owned();
@@ -128,6 +112,30 @@ pub(super) fn told(search: &Search<'_>) -> Option<Told> {
     }
     commands.push(search.command(search.asker, format!("{ip} route show{of_table} {written}")));
     Some(Told::new(Found::GatewayGone, clause, meaning, commands))
+}
+
+/// Says that the gateway of a route, which is in `table` if that is not main, gave no answer.
+fn unanswered(search: &Search<'_>, written: &str, table: Option<&str>) -> String {
+    let gateway = search.address;
+    format!(
+        "the gateway {gateway} of {}'s route {} on {} {}",
+        search.asker_name(),
+        match table {
+            Some(table) => format!("{written} (table {table})"),
+            None => written.to_owned(),
+        },
+        search.interface,
+        match search.asked() {
+            0 => format!("is not found, and no {} for it was seen to leave", question(gateway)),
+            asked => format!("does not answer ({} went out)", questions(gateway, asked)),
+        }
+    )
+}
+
+/// Says that a next hop is one of several, with the others, `siblings`.
+fn one_of(siblings: &[String]) -> String {
+    let others: Vec<&str> = siblings.iter().filter_map(|hop| hop.split(' ').nth(1)).collect();
+    format!("; it is one of {} next hops of that route, besides {}", siblings.len() + 1, others.join(", "))
 }
 
 /// Reports whether every link has a network with that address.

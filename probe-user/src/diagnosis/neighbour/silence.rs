@@ -223,11 +223,8 @@ impl Silence<'_, '_> {
              became {to}), and a solicitation is ignored unless that is 255",
             self.head
         );
-        let meaning = "A rule that sets the hop limit must leave neighbour discovery alone (RFC 4861 section 7.1.1), as with \
-                       icmpv6 type != { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, nd-router-advert }.";
-        let commands = ["nft list ruleset | grep -n -B6 hoplimit", "ip6tables-save | grep -n HL"];
-        let commands = commands.map(|command| search.command(search.asker, command)).into();
-        Some(Told::new(Found::Silent, clause, meaning, commands))
+        let commands = HOP_LIMIT_RULES.map(|command| search.command(search.asker, command)).into();
+        Some(Told::new(Found::Silent, clause, HOP_LIMIT, commands))
     }
 
     fn unexplained(&self) -> Told {
@@ -275,8 +272,17 @@ impl Silence<'_, '_> {
     }
 }
 
+/// What it means that a rule sets the hop limit of neighbour discovery.
+pub(super) const HOP_LIMIT: &str = "A rule that sets the hop limit must leave neighbour discovery alone (RFC 4861 section 7.1.1), as \
+                                    with icmpv6 type != { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, \
+                                    nd-router-advert }.";
+
+/// What shows such rules.
+pub(super) const HOP_LIMIT_RULES: [&str; 2] =
+    ["nft list ruleset | grep -n -B6 hoplimit", "ip6tables-save | grep -n HL"];
+
 /// Returns to what the postrouting hook of `side` changes the hop limit of the run's packets, if it does.
-fn set_hop_limit(evidence: &Evidence, side: Side) -> Option<(u8, u8)> {
+pub(super) fn set_hop_limit(evidence: &Evidence, side: Side) -> Option<(u8, u8)> {
     let leg = evidence.first_leg();
     let ttl = |hop: Hop| {
         let seen = match evidence.place(side) {

@@ -9,8 +9,9 @@ use super::{
     owner::{KnownHolder, owner, router},
     proxied,
     search::{self, Search},
+    silence::{HOP_LIMIT, HOP_LIMIT_RULES, set_hop_limit},
     tunnelled, unlinked, way_back,
-    words::{ip, net_of, question, questions},
+    words::{hearers, ip, net_of, question, questions},
 };
 use crate::{
     diagnosis::{path::Side, resolution::NeighbourFinding as Found},
@@ -245,15 +246,6 @@ fn elsewhere(search: &Search<'_>, owner: Option<&KnownHolder<'_>>) -> Option<Tol
     Some(Told::new(Found::AddressElsewhere, clause, meaning, commands))
 }
 
-/// Returns the places that heard the questions and are more than ports of a bridge.
-pub(super) fn hearers(search: &Search<'_>) -> Vec<String> {
-    let heard = search.others().filter(|side| {
-        let hears = |interface: &str| search.device(*side, interface).is_none_or(|device| device.master.is_none());
-        search.heard(*side).keys().any(|interface| hears(interface))
-    });
-    heard.map(|side| search.evidence.whom(side)).collect()
-}
-
 /// Recognizes that the far end, or whoever heard the questions, does not have the address.
 fn peer_lacks_it(search: &Search<'_>) -> Option<Told> {
     let peer = Side::Peer;
@@ -361,8 +353,16 @@ fn nobody(search: &Search<'_>) -> Told {
         commands.insert(0, search.command(side, format!("sysctl -w {sysctl}=0")));
     }
     commands.extend(unlinked.map(|(_, show)| show));
+    let set = (!search.address.is_ipv4()).then(|| set_hop_limit(search.evidence, search.asker)).flatten();
+    if let Some((from, to)) = set {
+        clause.push_str(&format!(
+            "; {name} changes the hop limit of what it sends after routing ({from} became {to}), and a solicitation is ignored \
+             unless that is 255"
+        ));
+        HOP_LIMIT.clone_into(&mut meaning);
+        commands.splice(0..0, HOP_LIMIT_RULES.map(|command| search.command(search.asker, command)));
+    }
     if let Some((asker, lladdr)) = answered_without_source(search) {
-        let name = search.asker_name();
         clause.push_str(&format!(
             "; {name} asks from {asker}, which is not an address of {}, and asked once more without a source address {lladdr} \
              answers",

@@ -58,6 +58,15 @@ impl Search<'_> {
     }
 }
 
+/// Returns the places that heard the questions and are more than ports of a bridge.
+pub(super) fn hearers(search: &Search<'_>) -> Vec<String> {
+    let heard = search.others().filter(|side| {
+        let hears = |interface: &str| search.device(*side, interface).is_none_or(|device| device.master.is_none());
+        search.heard(*side).keys().any(|interface| hears(interface))
+    });
+    heard.map(|side| search.evidence.whom(side)).collect()
+}
+
 /// Returns `10.0.0.0/24 of eth0` for an address with its prefix.
 pub(super) fn net_of(address: IpAddr, prefix: u8) -> String {
     format!("{address}/{prefix}")

@@ -225,7 +225,9 @@ fn several(search: &Search<'_>, stop: &Stop) -> Option<Told> {
         search.command(there, format!("{} addr show dev {}", ip(address), mine.interface)),
         search.command(search.asker, format!("{} neigh show {address} dev {}", ip(address), search.interface)),
     ];
-    commands.extend(stop.commands.iter().take(1).cloned());
+    // A host that has the address by mistake is not to become a router.
+    let forwards = |command: &&Command| command.command.contains("forward");
+    commands.extend(stop.commands.iter().take(1).filter(|command| !forwards(command)).cloned());
     Some(Told {
         sentence: Some(sentence),
         setting: stop.cause.setting.clone(),

@@ -32,7 +32,10 @@ pub(super) fn by_route(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
 /// Returns the host in between that took them in, and the choice of its routing that made it do so.
 pub(in crate::diagnosis) fn taken_in<'a>(gap: &Gap, evidence: &'a Evidence) -> Option<(Side, &'a RouteChoice)> {
     let side = gap.last_seen.host;
-    let came_in = matches!(gap.last_seen.station, Station::Hop(Hop::NfInputFirst | Hop::NfInputLast));
+    let came_in = matches!(
+        gap.last_seen.station,
+        Station::Port(Hop::NfInputFirst | Hop::NfInputLast, _) | Station::Hop(Hop::NfInputFirst | Hop::NfInputLast)
+    );
     (came_in && gap.leg == evidence.first_leg() && evidence.place(side).is_some()).then_some(())?;
     let target = evidence.target.address;
     let has_it = |holder: &AddressHolder| holder.has_here(target);
