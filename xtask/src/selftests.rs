@@ -17,7 +17,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use self::judge::{Judgement, Score};
+use self::judge::{PingJudgement, Score};
 use crate::{
     build,
     shell::{is_root, repo, say},
@@ -183,7 +183,7 @@ impl Stage {
         let mut score = Score::default();
         for note in self.read()?.iter().filter(|note| note["script"] == script) {
             let name = note["judgement"].as_str().unwrap_or_default();
-            score.add(Judgement::parse(name).with_context(|| format!("'{name}' is no judgement"))?);
+            score.add(PingJudgement::parse(name).with_context(|| format!("'{name}' is no judgement"))?);
         }
         Ok(score)
     }
@@ -195,7 +195,7 @@ impl Stage {
             let judgement = note["judgement"].as_str().unwrap_or_default();
             let text = |name: &str| note[name].as_str().unwrap_or_default().to_owned();
             let (answered, sent) = (&note["answered"]["probe"], &note["document"]["sent"]);
-            if !Judgement::parse(judgement).is_some_and(Judgement::agrees) {
+            if !PingJudgement::parse(judgement).is_some_and(PingJudgement::agrees) {
                 let line = format!("{judgement}: {} ping {}: {}", text("script"), text("ping"), text("sentence"));
                 *lines.entry(line).or_default() += 1;
             } else if answered != sent || sent.is_null() {

@@ -41,7 +41,7 @@ enum Share {
 
 /// What became of one comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Judgement {
+pub(super) enum PingJudgement {
     /// Both met the same.
     Agreed,
     /// They did once ping had been run again: its first run changed the state that it met.
@@ -54,7 +54,7 @@ pub(super) enum Judgement {
     CalledLost,
 }
 
-impl Judgement {
+impl PingJudgement {
     const ALL: [Self; 5] = [Self::Agreed, Self::AgreedAgain, Self::Refused, Self::CalledHealthy, Self::CalledLost];
 
     /// Returns whether both met the same.
@@ -81,27 +81,27 @@ impl Judgement {
 
 /// Judges how ping and probe fared with the same flags. How many each sends in a given time is its own pace, so that only
 /// none, some and all are compared.
-pub(super) fn judge(ping: &Fared, probe: &Fared) -> Judgement {
+pub(super) fn judge(ping: &Fared, probe: &Fared) -> PingJudgement {
     if probe.answered.is_none() {
         // Where ping sends nothing either, both refuse.
-        return if ping.sent.is_none() && !ping.well { Judgement::Agreed } else { Judgement::Refused };
+        return if ping.sent.is_none() && !ping.well { PingJudgement::Agreed } else { PingJudgement::Refused };
     }
     match probe.share().cmp(&ping.share()) {
-        std::cmp::Ordering::Equal => Judgement::Agreed,
-        std::cmp::Ordering::Greater => Judgement::CalledHealthy,
-        std::cmp::Ordering::Less => Judgement::CalledLost,
+        std::cmp::Ordering::Equal => PingJudgement::Agreed,
+        std::cmp::Ordering::Greater => PingJudgement::CalledHealthy,
+        std::cmp::Ordering::Less => PingJudgement::CalledLost,
     }
 }
 
 /// How the pings of one script came out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Score {
-    counts: BTreeMap<Judgement, usize>,
+    counts: BTreeMap<PingJudgement, usize>,
 }
 
 impl Score {
     /// Adds one comparison.
-    pub(super) fn add(&mut self, judgement: Judgement) {
+    pub(super) fn add(&mut self, judgement: PingJudgement) {
         *self.counts.entry(judgement).or_default() += 1;
     }
 
@@ -110,13 +110,13 @@ impl Score {
         self.counts.values().sum()
     }
 
-    fn of(&self, judgements: &[Judgement]) -> usize {
+    fn of(&self, judgements: &[PingJudgement]) -> usize {
         judgements.iter().filter_map(|judgement| self.counts.get(judgement)).sum()
     }
 
     /// Returns how many met the same as probe.
     pub(super) fn agreed(&self) -> usize {
-        self.of(&[Judgement::Agreed, Judgement::AgreedAgain])
+        self.of(&[PingJudgement::Agreed, PingJudgement::AgreedAgain])
     }
 
     fn plus(mut self, other: &Self) -> Self {
@@ -147,10 +147,10 @@ pub(super) fn table(rows: &[(String, String, Score)]) -> String {
             "{name:<40} {:>5} {:>6} {:>6} {:>7} {:>7} {:>5}  {ended}",
             score.pings(),
             score.agreed(),
-            count(Judgement::AgreedAgain),
-            count(Judgement::Refused),
-            count(Judgement::CalledHealthy),
-            count(Judgement::CalledLost),
+            count(PingJudgement::AgreedAgain),
+            count(PingJudgement::Refused),
+            count(PingJudgement::CalledHealthy),
+            count(PingJudgement::CalledLost),
         );
     }
     text.push_str(
@@ -172,27 +172,27 @@ mod tests {
 
     #[test]
     fn none_some_and_all_are_told_apart_whatever_the_pace() {
-        assert_eq!(judge(&fared(10, 10), &fared(20, 20)), Judgement::Agreed);
-        assert_eq!(judge(&fared(10, 9), &fared(10, 10)), Judgement::CalledHealthy);
-        assert_eq!(judge(&fared(1, 0), &fared(20, 1)), Judgement::CalledHealthy);
-        assert_eq!(judge(&fared(1, 1), &fared(20, 0)), Judgement::CalledLost);
-        assert_eq!(judge(&fared(10, 3), &fared(10, 4)), Judgement::Agreed);
+        assert_eq!(judge(&fared(10, 10), &fared(20, 20)), PingJudgement::Agreed);
+        assert_eq!(judge(&fared(10, 9), &fared(10, 10)), PingJudgement::CalledHealthy);
+        assert_eq!(judge(&fared(1, 0), &fared(20, 1)), PingJudgement::CalledHealthy);
+        assert_eq!(judge(&fared(1, 1), &fared(20, 0)), PingJudgement::CalledLost);
+        assert_eq!(judge(&fared(10, 3), &fared(10, 4)), PingJudgement::Agreed);
     }
 
     #[test]
     fn an_error_of_both_is_agreement_and_an_error_of_probe_alone_is_not() {
-        assert_eq!(judge(&ERROR, &ERROR), Judgement::Agreed);
-        assert_eq!(judge(&ERROR, &fared(10, 0)), Judgement::Agreed, "the route refuses it, and probe says so");
-        assert_eq!(judge(&fared(1, 0), &ERROR), Judgement::Refused);
-        assert_eq!(judge(&fared(1, 1), &ERROR), Judgement::Refused);
-        assert_eq!(judge(&ERROR, &fared(10, 10)), Judgement::CalledHealthy);
+        assert_eq!(judge(&ERROR, &ERROR), PingJudgement::Agreed);
+        assert_eq!(judge(&ERROR, &fared(10, 0)), PingJudgement::Agreed, "the route refuses it, and probe says so");
+        assert_eq!(judge(&fared(1, 0), &ERROR), PingJudgement::Refused);
+        assert_eq!(judge(&fared(1, 1), &ERROR), PingJudgement::Refused);
+        assert_eq!(judge(&ERROR, &fared(10, 10)), PingJudgement::CalledHealthy);
     }
 
     #[test]
     fn the_table_ends_with_the_sum() {
         let mut one = Score::default();
-        for judgement in Judgement::ALL {
-            assert_eq!(Judgement::parse(judgement.name()), Some(judgement));
+        for judgement in PingJudgement::ALL {
+            assert_eq!(PingJudgement::parse(judgement.name()), Some(judgement));
             one.add(judgement);
         }
         let rows = ["a.sh", "b.sh"].map(|name| (name.to_owned(), "passed".to_owned(), one.clone()));

@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
-use super::judge::{Fared, Judgement, judge};
+use super::judge::{Fared, PingJudgement, judge};
 use crate::shell::which;
 
 /// The environment of a script: probe's program, the file of notes, the script's own log and its name.
@@ -120,7 +120,7 @@ fn compare(wanted: &Wanted, ping: &Path, first: &Output) -> Result<()> {
         // The first ping may have changed the state that it met: a path MTU learned, a redirect taken.
         let again = wanted.ping(ping)?.stdin(Stdio::null()).output().context("cannot start ping")?;
         if judge(&fared_ping(&again), &probe).agrees() {
-            judgement = Judgement::AgreedAgain;
+            judgement = PingJudgement::AgreedAgain;
         }
     }
     let words = wanted.flags.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");

@@ -50,7 +50,7 @@ pub(super) fn handed(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     } else {
         "and none of them came out again".to_owned()
     };
-    let detail = Some(format!("handed to {}, {holds} the tun device {interface} {why}", who));
+    let detail = Some(format!("handed to {who}, {holds} the tun device {interface} {why}"));
     let cause = Cause { reason: Some("TUN".into()), program: Some(first.name()), detail, ..Cause::default() };
     let spot = DropLocation { leg: gap.leg, host: host_of(side), place: DropPoint::TunProgram };
     let mut spots = vec![spot];
