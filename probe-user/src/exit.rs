@@ -7,6 +7,8 @@ pub enum Exit {
     Done,
     /// Measured, and the traffic stops, is lost in part, or is altered; the report says where.
     Stopped,
+    /// As [`Exit::Stopped`], with the status of the stage where packets stop ([`crate::model::stage`]).
+    Stage(u8),
     /// Could not measure: usage, privilege, no such interface; one line on stderr says why.
     Failed,
     /// Ctrl-C or SIGTERM; what was learned so far is printed.
@@ -23,7 +25,7 @@ impl Exit {
             Self::Stopped => 1,
             Self::Failed => 2,
             Self::Interrupted => 130,
-            Self::Command(status) => status,
+            Self::Command(status) | Self::Stage(status) => status,
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod request;
 pub mod rtt;
 pub mod sent_as;
 pub mod snapshot;
+pub mod stage;
 pub mod toml_fault;
 pub mod trace;
 pub mod verdict;

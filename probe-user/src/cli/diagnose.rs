@@ -133,6 +133,12 @@ pub struct DiagnoseArgs {
     /// The environment variable `PROBE_OWN_NAMESPACE=1` does the same.
     #[arg(long, help_heading = "Looking further")]
     pub own_namespace: bool,
+    /// What the exit status tells of packets that do not come back: that they do not, or where they stop
+    ///
+    /// With `stage` it is 16 for this host, 32 for a place in between, 48 for the network between two places, 64 for the far end
+    /// and 80 for what was not watched, and from 1 to 13 more for the layer, as docs/causes lists them.
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t, help_heading = "Looking further")]
+    pub exit_code: StatusTells,
     /// The network namespace to work in.
     #[command(flatten)]
     pub place: PlaceArgs,
@@ -149,6 +155,16 @@ pub struct DiagnoseArgs {
     /// How the kernel programs are attached on this host; the agent on the far host has its own flags.
     #[command(flatten)]
     pub attach: AttachArgs,
+}
+
+/// What the exit status tells of packets that do not come back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum StatusTells {
+    /// 1: they stop, are lost in part, or are altered
+    #[default]
+    Outcome,
+    /// Where most of them stop: which host, and which layer
+    Stage,
 }
 
 /// The default time between two probes.
@@ -232,5 +248,5 @@ Examples:
   probe diagnose --passive b.example                        where do the pings of other programs to b stop?
   probe diagnose 10.0.0.2 -s 1473 --df                      does a packet of 1501 bytes get through?
 
-Exit status: 0 every probe was answered · 1 probes stop, some are lost, or they are altered ·
-2 could not measure · 130 interrupted; what was learned so far is printed";
+Exit status: 0 every probe was answered · 1 probes stop, some are lost, or they are altered (with
+--exit-code stage a number from 17 to 93 that names host and layer) · 2 could not measure · 130 interrupted; what was learned so far is printed";

@@ -88,7 +88,7 @@ fn run_from(
         Ok(Some(mut known)) => {
             known.evidence.enter = enter;
             tell(args, &known.evidence.sending, screen);
-            let outcome = judge::judge(&known.evidence, &stop, screen);
+            let outcome = judge::judge(&known.evidence, &stop, screen, args.exit_code);
             // Only now: detaching would keep the reader waiting.
             known.take_down();
             outcome

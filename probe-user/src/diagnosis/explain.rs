@@ -7,6 +7,7 @@
 pub(super) mod beside_tunnel;
 mod bridge;
 mod device_redirect;
+mod foreign_frame;
 mod foreign_source;
 mod forwardable;
 mod forwarding;
@@ -100,6 +101,7 @@ const EXPLAIN: &[Explain] = &[
     group_frame::explain,
     macvlan::explain,
     sent_past::explain,
+    foreign_frame::explain,
     scope::explain,
     special::no_source,
     size::explain,

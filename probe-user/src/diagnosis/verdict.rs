@@ -22,7 +22,10 @@ use probe_ebpf::Hop;
 
 use crate::{
     exit::Exit,
-    model::trace::{Accounting, Finding, HostTrace},
+    model::{
+        stage,
+        trace::{Accounting, Finding, HostTrace},
+    },
 };
 
 /// How the packets that carry probes are judged: as the probes are.
@@ -450,6 +453,15 @@ fn costs(evidence: &Evidence) -> Costs {
 }
 
 impl Diagnosis {
+    /// Returns the exit status that tells where most packets stop; that of the outcome where that is not known.
+    pub fn stage(&self) -> Exit {
+        let most = self.stops.iter().rev().max_by_key(|stop| stop.packets);
+        match (self.exit(), most) {
+            (Exit::Stopped, Some(stop)) => Exit::Stage(stage::status(stop.host, stop.layer)),
+            (exit, _) => exit,
+        }
+    }
+
     /// Returns the exit status: only a delivery is good news, and an unknown outcome is not.
     pub fn exit(&self) -> Exit {
         match self.verdict.outcome {

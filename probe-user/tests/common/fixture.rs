@@ -151,6 +151,9 @@ pub(crate) struct Event {
     pub(crate) function: String,
     #[serde(default)]
     pub(crate) stack: Vec<String>,
+    /// The link-layer address that the frame is for.
+    #[serde(default)]
+    pub(crate) frame: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -323,6 +326,10 @@ impl Fixture {
             let at = lose.event_at(steps, index);
             if let Some(event) = &lose.event {
                 push(evidence, at.1, at.0, Some(probe), (&event.reason, &event.function, &event.stack));
+                let host = if at.1 == Side::Peer { evidence.peer.as_mut() } else { Some(&mut evidence.local) };
+                if let Some(drop) = host.and_then(|host| host.drops.last_mut()) {
+                    drop.frame.destination.clone_from(&event.frame);
+                }
             }
             sent.errno = lose.errno;
             if let Some(Icmp { from, icmp_type, code, heard_by }) = lose.icmp {

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{interrupted_early, place, plan::reply_wait, progress::ProgressLine};
+use super::{interrupted_early, judge, place, plan::reply_wait, progress::ProgressLine};
 use crate::{
     cli::diagnose::DiagnoseArgs,
     commands::{
@@ -41,7 +41,7 @@ pub(super) fn run(args: &DiagnoseArgs, screen: &Screen) -> CommandResult {
         _ if stop.by_signal() => Exit::Interrupted,
         // Nothing was measured.
         0 => Exit::Failed,
-        _ => diagnosis.exit(),
+        _ => judge::status(&diagnosis, args.exit_code),
     })
 }
 

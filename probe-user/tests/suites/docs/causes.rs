@@ -2,11 +2,17 @@
 
 use std::fmt::Write as _;
 
-use probe_user::diagnosis::{
-    advice::table::{Advice, TABLE},
-    names::{FUNCTIONS, HOOKS, REASONS},
-    places::DropPoint::{self, *},
-    rules::RULES,
+use probe_user::{
+    diagnosis::{
+        advice::table::{Advice, TABLE},
+        names::{FUNCTIONS, HOOKS, REASONS},
+        places::DropPoint::{self, *},
+        rules::RULES,
+    },
+    model::{
+        stage::{HOSTS, LAYERS},
+        verdict::StopHost,
+    },
 };
 
 use super::{
@@ -89,15 +95,27 @@ fn index(list: &str) -> String {
     let anywhere: String = TABLE.iter().filter(|row| row.place.is_empty()).map(advice).collect();
     format!(
         "# Verdicts and causes\n\n{MADE}## How a run ended\n\n{}## Where packets stop\n\n{}## How sure that is\n\n{}\
-         ## What says so\n\n{}## Causes, in path order\n\nA page for each place where a packet can die: how that is \
+         ## Exit status of `--exit-code stage`\n\nThe number of the host and that of the layer, added: `$(( status / 16 ))` and \
+         `$(( status % 16 ))` take\nit apart. Of several stops it is that of most packets. 0, 1, 2 and 130 mean what they \
+         always mean.\n\n{}## What says so\n\n{}## Causes, in path order\n\nA page for each place where a packet can die: how that is \
          proven, what it means, what mends it.\n\n{list}\nAnywhere:\n\n{HEAD}{anywhere}\n## Which witness decides\n\n\
          For each gap these rules are asked in turn; the first that answers decides. What somebody said of the very \
          packets comes\nbefore what was looked up.\n\n{rules}",
         words(VERDICT, "Outcome"),
         words(VERDICT, "StopHost"),
         words(VERDICT, "Confidence"),
+        stages(),
         words(DOCUMENT, "Witness"),
     )
+}
+
+/// The tables of exit statuses.
+fn stages() -> String {
+    let row = |name: &str, number: &u8| format!("| {number} | `{name}` |\n");
+    let name = |host: &StopHost| snake(&format!("{host:?}"));
+    let hosts: String = HOSTS.iter().map(|(host, number)| row(&name(host), number)).collect();
+    let layers: String = LAYERS.iter().map(|(layer, number)| row(layer.name(), number)).collect();
+    format!("| number | host |\n|---|---|\n{hosts}\n| number | layer |\n|---|---|\n{layers}\n")
 }
 
 fn snake(name: &str) -> String {

@@ -47,4 +47,8 @@ fn a_drop_on_lo_is_this_hosts() {
         assert_eq!(stop[field], value, "{document:#}");
     }
     assert_eq!((ran.code, &stop["cause"]["netfilter"]["hook"]), (1, &"input".into()));
+    // 16 for the host, 3 for netfilter; whatever reached its end is 0.
+    assert_eq!(probe(&pair.a, "diagnose 127.0.0.1 -q --exit-code stage").code, 19);
+    sh(&pair.a, "nft flush ruleset");
+    assert_eq!(probe(&pair.a, "diagnose 127.0.0.1 -q --exit-code stage").code, 0);
 }

@@ -125,7 +125,7 @@ proptest! {
     #[test]
     fn a_drop_event_names_the_place_whatever_is_blind(run in any_run(), blind in any_blind()) {
         let stack = ["nf_hook_slow", "ip_local_deliver"].map(str::to_owned).into();
-        let event = Event { reason: "NETFILTER_DROP".into(), function: "nft_do_chain".into(), stack };
+        let event = Event { reason: "NETFILTER_DROP".into(), function: "nft_do_chain".into(), stack, frame: None };
         let before = "request peer nf_input_last".to_owned();
         let lose = vec![Lose { before, probes: None, event: Some(event), errno: None, icmp: None }];
         let diagnosis = diagnose(&Fixture { two_sided: true, lose, blind, ..run }.evidence());
