@@ -54,8 +54,13 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     })?;
     let device = choice.interface.as_deref()?;
     let program = case.stop.cause.program.as_deref().unwrap_or("a program");
+    // A rule that every host has says nothing.
+    let led = match choice.table.as_str() {
+        "main" | "default" => format!("the route \"{}\" leads there", choice.route),
+        _ => choice.text(),
+    };
     Some(StopExplanation {
-        detail: case.stop.cause.detail.as_ref().map(|known| format!("{known}; {}", choice.text())),
+        detail: case.stop.cause.detail.as_ref().map(|known| format!("{known}; {led}")),
         meaning: format!(
             "The kernel hands what leaves through {device} to {program}, and what becomes of it is up to that program. \
              Routing sends them there: a more specific route, or a rule before it, keeps them out of it."

@@ -16,6 +16,16 @@ pub(super) fn told(search: &Search<'_>, owner: Option<&KnownHolder<'_>>) -> Opti
     let (side, way) = router(search).filter(|(_, way)| way.prefix > own.prefix && own.prefix > 0)?;
     shares(search.address, own.address?, own.prefix).then_some(())?;
     let at = search.heard(side).into_keys().next()?.to_owned();
+    // A net wider than usual, of which the owner's does not hold the asker: it is the asker's prefix that is too wide.
+    let usual = if search.address.is_ipv4() { 24 } else { 64 };
+    let outside = |owner: &KnownHolder<'_>| {
+        own.address.is_some_and(|asker| !shares(search.address, asker, owner.holder.prefix))
+            && owner.holder.prefix >= usual
+            && owner.holder.prefix != if search.address.is_ipv4() { 32 } else { 128 }
+    };
+    if own.prefix < usual && route.instead.is_some() && owner.is_some_and(outside) {
+        return None;
+    }
     let (name, v4, address) = (search.evidence.whom(side), search.address.is_ipv4(), search.address);
     let setting = if v4 { "proxy_arp" } else { "proxy_ndp" };
     let (_, value) = search.setting(side, &at, setting)?;

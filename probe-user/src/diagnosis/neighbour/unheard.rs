@@ -137,7 +137,7 @@ fn prefix(search: &Search<'_>, owner: Option<&KnownHolder<'_>>) -> Option<Told> 
     let length = bits.filter(|bits| *bits > own.prefix).or_else(|| router.map(|(_, way)| way.prefix));
     if let Some(length) = length.filter(|_| by_address && !alone) {
         let mend = format!(
-            "sh -c 'ip addr del {mine}/{} dev {interface}; ip addr add {mine}/{length} dev {interface}'",
+            "sh -c 'ip addr add {mine}/{length} dev {interface}; ip addr del {mine}/{} dev {interface}'",
             own.prefix
         );
         commands.push(search.command(search.asker, mend));

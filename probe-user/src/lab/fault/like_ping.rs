@@ -1,6 +1,6 @@
 //! Whether ping and the diagnosis were answered alike in a broken lab. Pure.
 
-use super::{Got, Outcome, expect::Wanted};
+use super::{Got, Layer, Outcome, expect::Wanted};
 
 /// Whether ping and the diagnosis met the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,8 +25,17 @@ pub fn like_ping(wanted: &Wanted, got: &Got) -> Option<LikePing> {
     if answered == ping.answered {
         return Some(LikePing::Alike);
     }
+    if mends_itself(wanted) {
+        return Some(LikePing::Apart("what is broken mends by itself, at some moment between the packets of the two"));
+    }
     let sent = &got.document["sent"];
     Some(LikePing::Different(format!("{}, and probe {answered} of {sent}", ping.words())))
+}
+
+/// Reports whether what is broken mends by itself after some seconds: whose entry for a neighbour grows old asks for that neighbour,
+/// which thereby learns who asks.
+pub fn mends_itself(wanted: &Wanted) -> bool {
+    wanted.neighbour.is_some() || wanted.layers.contains(&Layer::Neighbour)
 }
 
 #[cfg(test)]
@@ -34,7 +43,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::lab::fault::{Confidence, ExpectedDiagnosis, Layer, Pinged};
+    use crate::lab::fault::{Confidence, ExpectedDiagnosis, Pinged};
     use probe_ebpf::Echo;
 
     fn got(answered: u64, ping: Pinged) -> Got {
@@ -58,6 +67,9 @@ mod tests {
         assert_eq!(like_ping(&stopped, &got(0, ping(10))), Some(different));
         let lossy = wanted(&ExpectedDiagnosis::lossy(&[Layer::Netfilter]));
         assert!(matches!(like_ping(&lossy, &got(4, ping(6))), Some(LikePing::Apart(_))));
+        let neighbour = wanted(&ExpectedDiagnosis::stopped(&[Layer::Neighbour]));
+        assert_eq!(like_ping(&neighbour, &got(0, ping(0))), Some(LikePing::Alike));
+        assert!(matches!(like_ping(&neighbour, &got(0, ping(10))), Some(LikePing::Apart(_))));
         let alone = Got { ping: None, ..got(0, ping(0)) };
         assert_eq!(like_ping(&stopped, &alone), None);
     }

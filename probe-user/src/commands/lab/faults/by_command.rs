@@ -18,7 +18,7 @@ use crate::{
     },
     lab::{
         Netns, Topology,
-        fault::{BuiltScene, Case, Diagnoser, Got, Layer, Pinged, Probe, SceneCase, expect::Wanted},
+        fault::{BuiltScene, Case, Diagnoser, Got, Pinged, Probe, SceneCase, like_ping::mends_itself},
         plan::LabHost,
     },
 };
@@ -103,12 +103,6 @@ struct Way<'a> {
     unsettled: bool,
 }
 
-/// Returns whether what is broken mends by itself after some seconds: whose entry for a neighbour grows old asks for that neighbour,
-/// which thereby learns who asks.
-fn unsettled(wanted: &Wanted) -> bool {
-    wanted.neighbour.is_some() || wanted.layers.contains(&Layer::Neighbour)
-}
-
 /// Returns the arguments of `probe` for a case of a scene, where `agent` gives the command that reaches a host.
 fn scene_words(case: &SceneCase, agent: impl Fn(&str) -> String) -> Vec<String> {
     let (watch, fault) = (case.watch(), case.fault());
@@ -169,7 +163,7 @@ impl Diagnoser for ByCommand {
             from: a,
             target: LabHost::B.address(case.family),
             probe: &case.fault.probe,
-            unsettled: unsettled(&case.fault.expected.wanted(case.leg, None)),
+            unsettled: mends_itself(&case.fault.expected.wanted(case.leg, None)),
         };
         self.beside(&way, || self.said(a, &words(&agent_on_b(&self.program, lab), case), true))
     }
@@ -180,7 +174,7 @@ impl Diagnoser for ByCommand {
         let words = scene_words(case, |host| scene.agent(host, &program, own));
         let from = scene.netns(&case.scene.from);
         let way =
-            Way { from, target: case.address(), probe: &case.fault().probe, unsettled: unsettled(&case.wanted()) };
+            Way { from, target: case.address(), probe: &case.fault().probe, unsettled: mends_itself(&case.wanted()) };
         self.beside(&way, || self.said(from, &words, own))
     }
 }
