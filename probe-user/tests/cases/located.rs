@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// One fault of scenes in so many is part of a run of all tests.
-const SCENES: usize = 40;
+const SCENES: usize = 60;
 
 /// One case of the lab's own in so many is; no divisor of two or three, so that both legs, both versions and all hosts come.
 const ROWS: usize = 13;
