@@ -39,11 +39,7 @@ pub(super) fn name(stop: &mut Stop, spot: DropLocation, evidence: &Evidence) {
     let chains: Vec<_> = chains.filter(|(family, ..)| fits(*family)).collect();
     let findings: Vec<&Finding> = evidence.findings(side).collect();
     let traced = traced::find(&chains, stop.leg, &findings);
-    let only = match (&traced, chains.as_slice()) {
-        (Some((chain, _)), _) => Some(*chain),
-        (None, [(_, chain)]) => Some(*chain),
-        (None, _) => None,
-    };
+    let only = only(traced.as_ref(), &chains);
     if let Some(Finding::Chain { family, table, chain, policy, legacy, ending, limits, .. }) = only {
         netfilter.legacy = *legacy;
         netfilter.family = Some(*family);
@@ -80,11 +76,7 @@ fn name_the_bridges_chain(stop: &mut Stop, side: Side, evidence: &Evidence) {
     });
     let chains: Vec<_> = chains.collect();
     let traced = traced::find(&chains, stop.leg, &findings);
-    let only = match (&traced, chains.as_slice()) {
-        (Some((chain, _)), _) => Some(*chain),
-        (None, [(_, chain)]) => Some(*chain),
-        (None, _) => None,
-    };
+    let only = only(traced.as_ref(), &chains);
     let mut netfilter = Netfilter { family: Some(TableFamily::Bridge), ..Netfilter::default() };
     if let Some(Finding::Chain { hook, table, chain, policy, ending, .. }) = only {
         (netfilter.rule, stop.cause.detail) = match &traced {
@@ -100,6 +92,17 @@ fn name_the_bridges_chain(stop: &mut Stop, side: Side, evidence: &Evidence) {
         return;
     }
     stop.cause.netfilter = Some(netfilter);
+}
+
+/// Returns the chain whose rules a trace shows, or the only one there is.
+fn only<'a>(
+    traced: Option<&(&'a Finding, Vec<Traced<'_>>)>,
+    chains: &[(TableFamily, &'a Finding)],
+) -> Option<&'a Finding> {
+    match (traced, chains) {
+        (Some((chain, _)), _) | (None, [(_, chain)]) => Some(*chain),
+        (None, _) => None,
+    }
 }
 
 fn one_of(chains: &[(TableFamily, &Finding)]) -> String {
