@@ -31,6 +31,7 @@ mod rewrites;
 pub mod rules;
 mod sentence;
 mod station;
+mod sysctl;
 mod through;
 mod timing;
 mod tracked;

@@ -170,12 +170,10 @@ fn filled(text: &str, side: Option<Side>, device: Option<&str>, cause: &Cause, e
     put("{table}", netfilter.and_then(|place| place.table.as_deref()));
     put("{chain}", netfilter.and_then(|place| place.rule_chain.as_ref().or(place.chain.as_ref())).map(String::as_str));
     put("{hook}", netfilter.and_then(|place| place.hook.map(NetfilterHook::name)));
-    // A path with a dot in it (an interface eth0.5) keeps its slashes, which sysctl(8) takes as well.
-    let dotted = |path: &str| if path.contains('.') { path.to_owned() } else { path.replace('/', ".") };
     let legacy = netfilter.is_some_and(|place| place.legacy);
     put("{nft}", (!legacy).then_some("nft"));
     put("{iptables}", legacy.then_some(if evidence.is_v6() { "ip6tables-legacy" } else { "iptables-legacy" }));
-    put("{setting}", cause.setting.as_ref().map(|setting| dotted(&setting.path)).as_deref());
+    put("{setting}", cause.setting.as_ref().map(|setting| super::sysctl::name(&setting.path)).as_deref());
     put("{value}", cause.setting.as_ref().map(|setting| setting.value.as_str()));
     put("{from}", icmp.map(|said| said.from.to_string()).as_deref());
     put("{said}", icmp.map(|said| said.meaning.as_str()));

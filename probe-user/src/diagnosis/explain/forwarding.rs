@@ -1,6 +1,7 @@
 //! A router that does not forward: which setting decides, and what turns it on.
 
 use super::{StopCase, StopExplanation};
+use crate::diagnosis::sysctl;
 use crate::{diagnosis::places::DropPoint, model::trace::Finding};
 
 /// The setting by which IPv6 forwards at all, whatever a device's own one says (`ip6_forward`).
@@ -12,7 +13,7 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     let path = case.stop.cause.setting.as_ref().map(|said| said.path.as_str())?;
     let of_forwarding = path == "net/ipv4/ip_forward" || path.ends_with("/forwarding");
     of_forwarding.then_some(())?;
-    let name = if path.contains('.') { path.to_owned() } else { path.replace('/', ".") };
+    let name = sysctl::name(path);
     let own_on = || {
         case.evidence.findings(side).any(|finding| match finding {
             Finding::Setting { path: other, value } => {

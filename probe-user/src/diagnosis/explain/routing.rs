@@ -4,7 +4,7 @@ use probe_ebpf::{Echo, Hop};
 
 use super::{StopCase, StopExplanation, ttl};
 use crate::{
-    diagnosis::{path::Side, places::DropPoint, rules::routing::choice_for},
+    diagnosis::{path::Side, places::DropPoint, rules::routing::choice_for, sysctl},
     model::{
         prefix::{network, shares},
         trace::{Finding, RouteChoice, RoutePurpose},
@@ -247,7 +247,7 @@ fn switched_off(case: &StopCase<'_>, side: Side) -> Option<String> {
         Finding::Setting { path, value } if path.ends_with("/disable_ipv6") && value.trim() == "1" => Some(path),
         _ => None,
     })?;
-    Some(if off.contains('.') { off.clone() } else { off.replace('/', ".") })
+    Some(sysctl::name(off))
 }
 
 /// Explains a missing route if IPv6 is switched off at the device that would have it.

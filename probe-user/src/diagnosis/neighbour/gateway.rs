@@ -9,7 +9,7 @@ use super::{
     words::{hearers, ip, net_of, question, questions},
 };
 use crate::{
-    diagnosis::{document::Command, resolution::NeighbourFinding as Found},
+    diagnosis::{document::Command, resolution::NeighbourFinding as Found, sysctl},
     model::{
         prefix::shares,
         trace::{Finding, RouteChoice},
@@ -167,7 +167,7 @@ fn not_for_others(search: &Search<'_>) -> Option<NoProxy> {
         let name = search.evidence.whom(side);
         // That of all devices is 0 as well, and the one of the device is enough.
         let path = if value == 0 { format!("net/ipv4/conf/{at}/proxy_arp") } else { path };
-        let dotted = if path.contains('.') { path } else { path.replace('/', ".") };
+        let dotted = sysctl::name(&path);
         let own = search.command(side, format!("ip addr add {gateway}/32 dev {at}"));
         Some(if value == 0 {
             NoProxy {

@@ -9,7 +9,7 @@ use super::{
     words::{questions, takes_all, whose},
 };
 use crate::{
-    diagnosis::{Evidence, document::SettingSaid, hooks, path::Side, resolution::NeighbourFinding as Found},
+    diagnosis::{Evidence, document::SettingSaid, hooks, path::Side, resolution::NeighbourFinding as Found, sysctl},
     model::{
         prefix::shares,
         trace::{
@@ -259,7 +259,7 @@ impl Silence<'_, '_> {
     }
 
     fn by_setting(&self, told: Told, path: &str, value: u32, why: &str, mended: u32) -> Told {
-        let dotted = if path.contains('.') { path.to_owned() } else { path.replace('/', ".") };
+        let dotted = sysctl::name(path);
         let commands = vec![self.search.command(self.side, format!("sysctl -w {dotted}={mended}"))];
         let of = whose(self.search.evidence, self.side);
         Told {

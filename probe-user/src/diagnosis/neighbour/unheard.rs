@@ -14,7 +14,7 @@ use super::{
     words::{hearers, ip, net_of, question, questions},
 };
 use crate::{
-    diagnosis::{path::Side, resolution::NeighbourFinding as Found},
+    diagnosis::{path::Side, resolution::NeighbourFinding as Found, sysctl},
     model::{
         prefix::shares,
         trace::{Finding, NeighbourHop, NeighbourKind, ProgramSite},
@@ -278,7 +278,7 @@ fn peer_lacks_it(search: &Search<'_>) -> Option<Told> {
     let off = off.filter(|_| !search.address.is_ipv4());
     let (meaning, mend) = match &off {
         Some(path) => {
-            let dotted = if path.contains('.') { path.clone() } else { path.replace('/', ".") };
+            let dotted = sysctl::name(path);
             (
                 "Without IPv6 a device has no IPv6 address; switched on again, it may have to be given back.",
                 Some(format!("sysctl -w {dotted}=0")),
@@ -386,7 +386,8 @@ fn nobody(search: &Search<'_>) -> Told {
 
 /// Returns the address from which the asker asks if it is not one of the link's device, and who answered once more without it.
 fn answered_without_source<'a>(search: &Search<'a>) -> Option<(IpAddr, &'a str)> {
-    let again = search.asked_again().filter(|again| again.interface == search.interface)?;
+    // A neighbour solicitation has a source even then.
+    let again = search.asked_again().filter(|again| again.interface == search.interface && again.address.is_ipv4())?;
     let asks = search.packets(search.asker, NeighbourKind::Asks, NeighbourHop::Out);
     let asker = asks.map(|packet| packet.asker).next()?;
     let on_device = search.evidence.findings(search.asker).any(|finding| {
@@ -402,7 +403,7 @@ fn without_ipv6(search: &Search<'_>) -> Option<(Side, String)> {
         search.heard(side).into_keys().find_map(|device| {
             let (path, _) = search.setting(side, device, "disable_ipv6").filter(|(_, value)| *value == 1)?;
             let own = search.device(side, device).is_none_or(|facts| facts.master.is_none());
-            own.then(|| (side, if path.contains('.') { path } else { path.replace('/', ".") }))
+            own.then(|| (side, sysctl::name(&path)))
         })
     })
 }

@@ -6,7 +6,7 @@ use super::{
     words::{ip, net_of, questions},
 };
 use crate::{
-    diagnosis::{Evidence, path::Side, resolution::NeighbourFinding as Found},
+    diagnosis::{Evidence, path::Side, resolution::NeighbourFinding as Found, sysctl},
     model::{
         prefix::shares,
         trace::{Finding, NextHopFacts},
@@ -103,7 +103,7 @@ pub(super) fn asks_nobody(search: &Search<'_>) -> Option<Told> {
         })
     };
     let (path, none) = value("mcast_solicit").filter(|(_, count)| *count == 0)?;
-    let dotted = if path.contains('.') { path.clone() } else { path.replace('/', ".") };
+    let dotted = sysctl::name(&path);
     let clause =
         format!("{} asks nobody for {} on {}: {dotted}={none}", search.asker_name(), search.address, search.interface);
     let by_program = value("app_solicit").filter(|(_, count)| *count > 0).is_some();
