@@ -111,6 +111,10 @@ fn conclude(mut tally: TestSum, success: bool) -> ExitCode {
         say("cargo test failed, although no test did: see above");
         tally.failed = 1;
     }
+    if !tally.reasons().is_empty() {
+        say("what failed, once more:");
+        tally.reasons().iter().for_each(|line| println!("{line}"));
+    }
     println!("{}", tally.line());
     if success { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

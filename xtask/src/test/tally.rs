@@ -19,7 +19,14 @@ pub(crate) struct TestSum {
     untried_tests: u64,
     /// Whether this is in the list of the output of passing tests, which is not shown.
     in_successes: bool,
+    /// What the failing tests printed, at most [`MOST_REASONS`] lines of it.
+    reasons: Vec<String>,
+    /// Whether this is in the output of a failing test.
+    in_failure: bool,
 }
+
+/// How many lines of failing tests are kept for the end of the output.
+const MOST_REASONS: usize = 60;
 
 impl TestSum {
     /// Reads one line of the output; returns whether to show it on the screen.
@@ -31,6 +38,7 @@ impl TestSum {
         } else if line == "failures:" || line.starts_with("test result:") {
             self.in_successes = false;
         }
+        self.keep_reason(line);
         // With one test thread, what a test prints at once follows its name on the same line.
         if let Some(at) = line.find("SKIPPED").filter(|at| *at == 0 || line[..*at].ends_with("... ")) {
             return self.skipped.insert(line[at..].to_owned());
@@ -48,6 +56,23 @@ impl TestSum {
             self.ignored += number_before(result, "ignored");
         }
         !self.in_successes
+    }
+
+    /// Keeps a line of what a failing test printed.
+    fn keep_reason(&mut self, line: &str) {
+        if line.starts_with("test result:") || line == "failures:" || line == "successes:" {
+            self.in_failure = false;
+        } else if line.starts_with("---- ") && !self.in_successes {
+            self.in_failure = true;
+        }
+        if self.in_failure && !line.is_empty() && self.reasons.len() < MOST_REASONS {
+            self.reasons.push(line.to_owned());
+        }
+    }
+
+    /// Returns the first lines of what the failing tests printed.
+    pub(crate) fn reasons(&self) -> &[String] {
+        &self.reasons
     }
 
     /// Returns the messages of tests that skipped themselves.
@@ -168,5 +193,14 @@ mod tests {
     fn what_failing_tests_printed_stays_on_the_screen() {
         let (_, shown) = tally("successes:\n    a\n\nfailures:\n\n---- b stdout ----\nassertion failed\n");
         assert_eq!(shown, "failures:\n\n---- b stdout ----\nassertion failed");
+    }
+
+    #[test]
+    fn what_failing_tests_printed_is_kept_for_the_end() {
+        let (tally, _) = tally(
+            "successes:\n\n---- a stdout ----\nfine\n\nsuccesses:\n    a\n\nfailures:\n\n---- b stdout ----\n\n2 of 3 agree\n\n\
+             failures:\n    b\n\ntest result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out\ntest c ... ok",
+        );
+        assert_eq!(tally.reasons(), ["---- b stdout ----", "2 of 3 agree"]);
     }
 }

@@ -52,6 +52,10 @@ const FEW: &str = "-c 2 -i 0.1 -W 1";
 /// How many pairs are tried at a time: most of their time is waiting.
 const SIDE_BY_SIDE: usize = 6;
 
+/// How many differences may be of one moment only: ping waits a second for a reply, and a machine that pauses for longer between
+/// the two runs makes one that neither program does. What differs in a second pair of hosts as well is probe's.
+const OF_ONE_MOMENT: usize = 2;
+
 #[test]
 fn ping_and_probe_are_answered_alike_with_the_same_flags_on_every_host() {
     if !common::is_root("ping_and_probe_are_answered_alike_with_the_same_flags_on_every_host") {
@@ -62,19 +66,25 @@ fn ping_and_probe_are_answered_alike_with_the_same_flags_on_every_host() {
     let tries = table.pair.iter().flat_map(|pair| pair.tried.iter().map(move |tried| (pair, tried.as_str())));
     let tries: Mutex<VecDeque<_>> = Mutex::new(tries.collect());
     let count = tries.lock().unwrap_or_else(PoisonError::into_inner).len();
-    let differ = Mutex::new(Vec::new());
+    let (differ, of_one_moment) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
     thread::scope(|scope| {
         for _ in 0..SIDE_BY_SIDE {
             scope.spawn(|| {
                 while let Some((pair, tried)) = next(&tries) {
-                    if let Some(difference) = differs(pair, tried) {
-                        differ.lock().unwrap_or_else(PoisonError::into_inner).push(difference);
-                    }
+                    let Some(difference) = differs(pair, tried) else { continue };
+                    let list = if differs(pair, tried).is_some() { &differ } else { &of_one_moment };
+                    list.lock().unwrap_or_else(PoisonError::into_inner).push(difference);
                 }
             });
         }
     });
-    let differ = differ.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let [mut differ, of_one_moment] =
+        [differ, of_one_moment].map(|list| list.into_inner().unwrap_or_else(PoisonError::into_inner));
+    if of_one_moment.len() > OF_ONE_MOMENT {
+        differ.extend(of_one_moment);
+    } else if !of_one_moment.is_empty() {
+        eprintln!("differed once, and not the second time:\n{}", of_one_moment.join("\n"));
+    }
     assert!(differ.is_empty(), "{} of {count} agree:\n{}", count - differ.len(), differ.join("\n"));
 }
 
