@@ -16,6 +16,7 @@ use crate::{
     diagnosis::{Responder, control::VariedField},
     host::identity::WantedIdentity,
     model::ids::echo_number,
+    traffic::target::family_of,
 };
 
 /// Find out exactly where echo packets stop: on this host, on the path, or, with --peer, on the far host.
@@ -50,8 +51,8 @@ pub struct DiagnoseArgs {
     /// Payload size in bytes; with 16 or more, it holds a mark that identifies the probe
     #[arg(short, long, value_name = "BYTES", default_value_t = 56, value_parser = clap::value_parser!(u16).range(0..=65_527))]
     pub size: u16,
-    /// TTL (IPv4) or hop limit (IPv6), 1 to 255 [default: this host's]
-    #[arg(short, long, value_parser = clap::value_parser!(u8).range(1..))]
+    /// TTL (IPv4) or hop limit (IPv6), 1 to 255, or 0 over IPv6 [default: this host's]
+    #[arg(short, long)]
     pub ttl: Option<u8>,
     /// How long to wait for packets still in flight after the last probe, in seconds
     #[arg(short = 'W', long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
@@ -185,12 +186,19 @@ impl DiagnoseArgs {
         })
     }
 
-    /// Returns the source address of the packets.
-    pub fn source(&self) -> Option<IpAddr> {
-        let bound = self.interfaces.iter().rev().find_map(|interface| match interface {
+    /// Returns the address that `-I` gave.
+    pub fn bound_address(&self) -> Option<IpAddr> {
+        self.interfaces.iter().rev().find_map(|interface| match interface {
             BoundTo::Address(address, _) => Some(*address),
             BoundTo::Device(_) => None,
-        });
+        })
+    }
+
+    /// Returns the source address of the packets. As in ping, an address of `-I` that is not of the IP version that the target's
+    /// address or a flag asks for is none.
+    pub fn source(&self) -> Option<IpAddr> {
+        let asked = self.family.only().or_else(|| self.target().parse().ok().map(family_of));
+        let bound = self.bound_address().filter(|bound| asked.is_none_or(|asked| asked == family_of(*bound)));
         let named = self.sources.iter().rev().find_map(|source| match source {
             SourceOrBuffer::Address(address) => Some(*address),
             SourceOrBuffer::SendBuffer(_) => None,

@@ -129,13 +129,10 @@ fn diagnose(
     progress: &ProgressLine,
 ) -> Result<Option<Known>, Failure> {
     progress.say(&format!("resolving {}", args.target()));
-    let Some(target) = place::resolve_beside(args, stop)? else { return Ok(None) };
-    if target.is_mapped() {
-        screen.remark(&format!(
-            "{} is sent to as IPv4; ping sends to such an address as IPv6, and no host answers that",
-            target.name
-        ));
-    }
+    let Some(found) = place::resolve_beside(args, stop)? else { return Ok(None) };
+    let target = found.target;
+    let remarks = found.remark.into_iter().chain(plan::unlike_asked(args, &target)?);
+    remarks.for_each(|remark| screen.remark(&remark));
     let scout = Scout::open(family_of(target.address.ip())).map_err(|error| no_raw_socket(&error))?;
     let place = place::find(args, &target, identity)?;
     responder::check(args, &target, &place)?;

@@ -6,6 +6,7 @@
 
 pub(super) mod beside_tunnel;
 mod bridge;
+mod device_down;
 mod device_redirect;
 mod foreign_frame;
 mod foreign_source;

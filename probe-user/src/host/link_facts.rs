@@ -148,20 +148,25 @@ impl Links {
         narrow.take(MOST_BRIDGED).cloned().collect()
     }
 
-    /// Returns the addresses of devices that are up whose prefix covers `to`, though it may have no route.
+    /// Returns the devices that are set down, without `lo`.
+    pub fn down(&self) -> Vec<LinkFacts> {
+        let down = self.0.values().map(|link| &link.facts).filter(|facts| facts.down && facts.interface != "lo");
+        down.take(MOST_BRIDGED).cloned().collect()
+    }
+
+    /// Returns the addresses whose prefix covers `to`, though it may have no route, also those of devices that are down.
     ///
     /// # Errors
     /// The kernel's answer.
     pub fn covering(&self, to: IpAddr) -> io::Result<Vec<AddressHolder>> {
         let messages = netlink::dump(&RouteNetlinkMessage::GetAddress(AddressMessage::default()))?;
         let all = messages.iter().filter_map(|message| self.any_holder(message));
-        let up = |holder: &AddressHolder| self.0.get(&holder.ifindex).is_some_and(|link| !link.facts.down);
         let covers = |holder: &AddressHolder| {
             holder
                 .address
                 .is_some_and(|own| own.is_ipv4() == to.is_ipv4() && own != to && shares(own, to, holder.prefix))
         };
-        Ok(all.filter(|holder| holder.prefix > 0 && covers(holder) && up(holder)).collect())
+        Ok(all.filter(|holder| holder.prefix > 0 && covers(holder)).collect())
     }
 
     /// Returns the addresses of `interface` that the kernel does not use because of their state.

@@ -59,6 +59,14 @@ pub enum TargetError {
         /// The zone as typed.
         zone: String,
     },
+    /// A zone after `%` stands behind an address that is the same host on every link.
+    #[error("{address} is the same host on every interface, and takes no %{zone}")]
+    NeedlessZone {
+        /// The address.
+        address: Ipv6Addr,
+        /// The zone as typed.
+        zone: String,
+    },
     /// The zone after `%` and `-I` name two interfaces.
     #[error("'{name}' names interface {zone}, and -I names {interface}")]
     TwoInterfaces {
@@ -84,6 +92,7 @@ impl Mend for TargetError {
             },
             Self::NoZone { address } => format!("name one: -I IFACE, or {address}%IFACE"),
             Self::UnknownZone { .. } => "`ip -br link` lists them".to_owned(),
+            Self::NeedlessZone { zone, .. } => format!("leave it out, or send from that interface: -I {zone}"),
             Self::TwoInterfaces { .. } => "leave one of them out".to_owned(),
         }
     }
@@ -178,6 +187,10 @@ fn here(address: SocketAddr) -> SocketAddr {
 /// Gives a link-local address its zone.
 fn zoned(name: &str, address: SocketAddr, interface: Option<&str>) -> Result<SocketAddr, TargetError> {
     let SocketAddr::V6(mut v6) = address else { return Ok(address) };
+    let zone = || name.rsplit('%').next().unwrap_or(name).to_owned();
+    if v6.scope_id() != 0 && name.contains('%') && !is_link_scoped(v6.ip()) {
+        return Err(TargetError::NeedlessZone { address: *v6.ip(), zone: zone() });
+    }
     let Some(interface) = interface else {
         return match v6.scope_id() {
             0 if is_link_scoped(v6.ip()) => Err(TargetError::NoZone { address: *v6.ip() }),
@@ -186,8 +199,11 @@ fn zoned(name: &str, address: SocketAddr, interface: Option<&str>) -> Result<Soc
     };
     let index = zone_index(interface)?;
     if v6.scope_id() != 0 && v6.scope_id() != index {
-        let zone = name.rsplit('%').next().unwrap_or(name).to_owned();
-        return Err(TargetError::TwoInterfaces { name: name.to_owned(), zone, interface: interface.to_owned() });
+        return Err(TargetError::TwoInterfaces {
+            name: name.to_owned(),
+            zone: zone(),
+            interface: interface.to_owned(),
+        });
     }
     if is_link_scoped(v6.ip()) {
         v6.set_scope_id(index);

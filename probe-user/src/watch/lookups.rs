@@ -2,6 +2,7 @@
 
 pub(super) mod ask_again;
 pub(super) mod neighbours;
+pub mod no_route;
 pub mod own_filter;
 pub mod programs;
 
@@ -86,12 +87,7 @@ impl Lookups {
             let loopback = flow.remote.is_loopback() && interface != Some("lo");
             findings.extend(loopback.then_some("lo").into_iter().flat_map(device));
             findings.extend(interface.into_iter().flat_map(|interface| unusable(flow, interface)));
-            if interface.is_none() {
-                let links = or_log("links", Links::read()).unwrap_or_default();
-                let covering = or_log("addresses", links.covering(flow.remote)).unwrap_or_default();
-                findings.extend(covering.into_iter().map(Finding::Holder));
-                findings.extend(links.narrower_than(IPV6_LEAST).into_iter().map(Finding::Device));
-            }
+            findings.extend(no_route::look_up(&findings, flow.choosers.bound.as_deref()));
             findings.extend(counters::risen(before, &after));
             let programs =
                 programs::look_up(interface, flow.sent_as.as_ref().and_then(|sender| sender.cgroup.as_deref()));
@@ -103,18 +99,19 @@ impl Lookups {
     }
 }
 
-/// Returns the addresses that the kernel may not use, if it sends from one that no router forwards.
+/// Returns the addresses that the kernel may not use, if it sends from one of them, or from one that no router forwards.
 fn unusable(flow: &EchoFlow, interface: &str) -> Vec<Finding> {
     let of_link = |address: IpAddr| matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
-    if !of_link(flow.local) || of_link(flow.remote) {
+    if flow.local.is_ipv4() {
         return Vec::new();
     }
-    let held = or_log("addresses", Links::read().and_then(|links| links.unusable(interface)));
-    held.unwrap_or_default().into_iter().map(Finding::Holder).collect()
+    let held = or_log("addresses", Links::read().and_then(|links| links.unusable(interface))).unwrap_or_default();
+    let sends_from = held.iter().any(|holder| holder.address == Some(flow.local));
+    if !sends_from && (!of_link(flow.local) || of_link(flow.remote)) {
+        return Vec::new();
+    }
+    held.into_iter().map(Finding::Holder).collect()
 }
-
-/// The smallest MTU that an IPv6 link may have, in bytes (RFC 8200 section 5).
-const IPV6_LEAST: u32 = 1280;
 
 /// How many keys are looked up in routing at most.
 const MAX_KEYS: usize = 8;

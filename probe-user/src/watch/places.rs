@@ -474,6 +474,7 @@ impl Places {
         keys.iter_mut().for_each(|(key, _)| key.tos = self.flow.choosers.tos);
         // All at once: rules and routes are read for it.
         findings.extend(policy::choices(&keys));
+        findings.extend(lookups::no_route::look_up(&findings, None));
         for interface in interfaces {
             findings.extend(lookups::device(interface));
             findings.extend(programs::look_up(Some(interface), None));

@@ -72,8 +72,8 @@ fn plan(args: &DiagnoseArgs, stop: &Signalled, progress: &ProgressLine) -> Resul
     let target = match &args.target {
         Some(name) => {
             progress.say(&format!("resolving {name}"));
-            let Some(target) = place::resolve_beside(args, stop)? else { return Ok(None) };
-            Some(target)
+            let Some(found) = place::resolve_beside(args, stop)? else { return Ok(None) };
+            Some(found.target)
         }
         None => None,
     };

@@ -1,7 +1,7 @@
 //! The target of the probes, and the way they leave this host.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{
         Arc,
         mpsc::{self, RecvTimeoutError},
@@ -16,7 +16,7 @@ use crate::{
     error::Failure,
     host::{device::Device, identity::Identity, or_log, tunnel},
     model::trace::tunnel::{known, to_words},
-    peer::route::{is_broadcast, owner, way_with},
+    peer::route::{Route, is_broadcast, owner, way_to, way_with},
     stop::{LOOK, StopSignal},
     traffic::{
         ResolvedTarget, TargetError,
@@ -48,17 +48,45 @@ impl Egress {
     }
 }
 
+/// Where the target is, and what is to be said of that.
+pub(super) struct Found {
+    /// The target.
+    pub(super) target: ResolvedTarget,
+    /// A remark for its reader.
+    pub(super) remark: Option<String>,
+}
+
+/// Resolves the target as [`resolve`] does, and leaves the link of a link-local address without a zone to routing, as ping does.
+fn resolve_as_ping(name: &str, family: Option<Family>, interface: Option<&str>) -> Result<Found, TargetError> {
+    let target = match resolve(name, family, interface) {
+        Err(TargetError::NoZone { address }) => {
+            let first = way_to(SocketAddr::new(address.into(), 0), None, None);
+            let Ok(Route { interface, .. }) = first else { return Err(TargetError::NoZone { address }) };
+            let remark = format!(
+                "{address} may be a different host on each interface: the kernel's first route for it is by {interface} — \
+                 {address}%IFACE chooses another"
+            );
+            return Ok(Found { target: resolve(name, family, Some(&interface))?, remark: Some(remark) });
+        }
+        other => other?,
+    };
+    let remark = target.is_mapped().then(|| {
+        format!("{} is sent to as IPv4; ping sends to such an address as IPv6, and no host answers that", target.name)
+    });
+    Ok(Found { target, remark })
+}
+
 /// Resolves the target on a thread of its own, as a name server can take its time; `None` if a stop came first.
-pub(super) fn resolve_beside(args: &DiagnoseArgs, stop: &StopSignal) -> Result<Option<ResolvedTarget>, Failure> {
+pub(super) fn resolve_beside(args: &DiagnoseArgs, stop: &StopSignal) -> Result<Option<Found>, Failure> {
     let (name, interface, family) =
         (args.target().to_owned(), args.device().map(str::to_owned), args.family.or_of(args.source()));
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
-        let _ = sender.send(resolve(&name, family, interface.as_deref()));
+        let _ = sender.send(resolve_as_ping(&name, family, interface.as_deref()));
     });
     loop {
         match receiver.recv_timeout(LOOK) {
-            Ok(target) => return target.map(Some).map_err(|error: TargetError| error.into()),
+            Ok(found) => return found.map(Some).map_err(|error: TargetError| error.into()),
             Err(RecvTimeoutError::Timeout) if stop.asked() => return Ok(None),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => {

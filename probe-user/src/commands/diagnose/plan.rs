@@ -1,7 +1,11 @@
 //! What a run sends, and what this host watches of it, by its flags.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
+use nix::net::if_::if_indextoname;
 use probe_ebpf::{
     Echo,
     journey::{MARK_BYTES, MAX_PROBES},
@@ -13,6 +17,7 @@ use super::{
 };
 use crate::{
     cli::diagnose::DiagnoseArgs,
+    error::Failure,
     model::request::{HostRole, RequestHandling, RouteChoosers, WatchRequest},
     traffic::{Fragmentation, ProbePlan, ProgramSocket, ResolvedTarget, Settings},
 };
@@ -45,9 +50,35 @@ pub(super) fn request(
         choosers: RouteChoosers {
             mark: args.ping.mark.unwrap_or(0),
             tos: args.ping.tos(),
-            bound: args.device().map(str::to_owned),
+            bound: args.device().map(str::to_owned).or_else(|| zone(target)),
         },
     }
+}
+
+/// Returns the interface that the target's address names.
+fn zone(target: &ResolvedTarget) -> Option<String> {
+    let SocketAddr::V6(address) = target.address else { return None };
+    let index = Some(address.scope_id()).filter(|index| *index != 0)?;
+    if_indextoname(index).ok()?.into_string().ok()
+}
+
+/// Returns what of the flags has no effect on the way to this target, as it has none in ping.
+///
+/// # Errors
+/// A TTL of 0 was asked for, which IPv4 sockets do not take.
+pub(super) fn unlike_asked(args: &DiagnoseArgs, target: &ResolvedTarget) -> Result<Vec<String>, Failure> {
+    let to = target.address.ip();
+    if args.ttl == Some(0) && to.is_ipv4() {
+        return Err(Failure::new("IPv4 takes no TTL of 0", "-t 1 is the smallest"));
+    }
+    let mut remarks = Vec::new();
+    if let Some(unused) = args.bound_address().filter(|bound| bound.is_ipv4() != to.is_ipv4()) {
+        remarks.push(format!("-I {unused} counts for nothing on the way to {to}, which is of the other IP version"));
+    }
+    if args.ping.connected && to.is_ipv6() {
+        remarks.push("-C counts for nothing over IPv6, as with ping: the socket is not connected".to_owned());
+    }
+    Ok(remarks)
 }
 
 /// Reports whether one more probe may go ahead, to show what there is to watch: where there is a number left for it.
@@ -95,7 +126,7 @@ pub(super) fn plan(args: &DiagnoseArgs, target: &ResolvedTarget, place: &Egress,
             flow_label: args.ping.flow_label,
             dont_route: args.ping.bypass_routes,
             debug: args.ping.debug,
-            connected: args.ping.connected,
+            connected: args.ping.connected && target.address.is_ipv4(),
             send_buffer: args.send_buffer(),
             options: args.ping.header_options(),
         }),

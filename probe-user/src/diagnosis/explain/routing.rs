@@ -2,7 +2,7 @@
 
 use probe_ebpf::{Echo, Hop};
 
-use super::{StopCase, StopExplanation, ttl};
+use super::{StopCase, StopExplanation, device_down, ttl};
 use crate::{
     diagnosis::{path::Side, places::DropPoint, rules::routing::choice_for, sysctl},
     model::{
@@ -75,7 +75,11 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
         })
     };
     let choice = of_event.or_else(of_run).filter(|choice| choice.ends.is_some())?;
-    if let Some(found) = without_ipv6(case, choice).or_else(|| on_link(case, choice)).or_else(|| netless(case, choice))
+    let without_device = || device_down::explain(case, side, choice);
+    if let Some(found) = without_ipv6(case, choice)
+        .or_else(|| on_link(case, choice))
+        .or_else(without_device)
+        .or_else(|| netless(case, choice))
     {
         return Some(found);
     }
@@ -111,7 +115,11 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
                     choice.to
                 )
             }
-            None => format!("No rule of `ip rule` leads to a route to {}.", choice.to),
+            None => {
+                let (hint, more) = device_down::hint(case, side);
+                commands.extend(more);
+                format!("No rule of `ip rule` leads to a route to {}.{hint}", choice.to)
+            }
         },
         _ => format!("Packets to {}{} end there on purpose: {}.", choice.to, source(choice), choice.text()),
     };
@@ -163,7 +171,9 @@ fn netless(case: &StopCase<'_>, choice: &RouteChoice) -> Option<StopExplanation>
     let side = case.spot.side()?;
     (choice.ends.as_deref() == Some("no route") && choice.passed_over.is_none()).then_some(())?;
     let holder = case.evidence.findings(side).find_map(|finding| match finding {
-        Finding::Holder(holder) if holder.netns.is_none() => Some((holder, holder.address?)),
+        Finding::Holder(holder) if holder.netns.is_none() && !device_down::is_down(case, side, &holder.interface) => {
+            Some((holder, holder.address?))
+        }
         _ => None,
     });
     let (holder, own) = holder.filter(|(holder, own)| *own != choice.to && shares(*own, choice.to, holder.prefix))?;

@@ -82,14 +82,22 @@ pub(super) fn errno(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
 
 /// Returns what look-ups on the sender add: a source address of somebody else's, what `IPsec` refused.
 fn detail(errno: &str, evidence: &Evidence) -> Option<String> {
-    let more = evidence.findings(Side::Local).find_map(|finding| match (errno, finding) {
-        ("EADDRNOTAVAIL", Finding::Address { address, own: false }) => {
-            Some(format!("{address} is not an address of {}", evidence.name(Side::Local)))
-        }
-        ("EPERM", Finding::Counter { name, by }) if name.starts_with("Xfrm.Out") => {
-            Some(format!("{name} rose by {by}"))
-        }
-        _ => None,
+    let unusable = || {
+        let own = evidence.local.host.address.filter(|_| errno == "EADDRNOTAVAIL")?;
+        let mut holders = evidence.holders(Side::Local, own);
+        let (holder, state) = holders.find_map(|holder| Some((holder, holder.states.first()?)))?;
+        Some(format!("{own} on {} is {state}, and so not used", holder.interface))
+    };
+    let more = unusable().or_else(|| {
+        evidence.findings(Side::Local).find_map(|finding| match (errno, finding) {
+            ("EADDRNOTAVAIL", Finding::Address { address, own: false }) => {
+                Some(format!("{address} is not an address of {}", evidence.name(Side::Local)))
+            }
+            ("EPERM", Finding::Counter { name, by }) if name.starts_with("Xfrm.Out") => {
+                Some(format!("{name} rose by {by}"))
+            }
+            _ => None,
+        })
     });
     more.map(|more| format!("{errno}: {more}"))
 }
