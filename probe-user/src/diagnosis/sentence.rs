@@ -7,7 +7,7 @@ use super::{
     neighbour::wrong::told_of,
     path::{Checkpoint, Side, Station},
     places::DropPoint,
-    rules::device_redirect::REDIRECTED,
+    rules::{device_redirect::REDIRECTED, over_lo::OVER_LO},
 };
 use probe_ebpf::Echo;
 
@@ -408,6 +408,7 @@ impl Teller<'_> {
                 let said = setting.map(|said| format!("{}={}", said.path.replace('/', "."), said.value));
                 format!("dropped by routing ({})", said.unwrap_or_default())
             }
+            Layer::Route if reason == Some(OVER_LO) => named("lost by routing"),
             Layer::Route if reason == Some("TTL") => named("dropped by routing"),
             Layer::Route => named(if stop.host == StopHost::Local && stop.leg == self.sent_leg() {
                 "refused by routing"
