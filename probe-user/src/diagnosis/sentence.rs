@@ -419,6 +419,9 @@ impl Teller<'_> {
                 format!("held back, because {}", cause.detail.as_deref().unwrap_or_default())
             }
             Layer::Neighbour => named("held back, because nobody answers for the next hop"),
+            Layer::Qdisc if reason.is_some_and(|reason| reason.ends_with(".queued")) => {
+                named("held back by the queue of the device")
+            }
             Layer::Qdisc => named("dropped by the queue of the device"),
             Layer::Driver => named("dropped by the network device"),
             Layer::Ip if stop.witnesses.contains(&Witness::Errno) => named("refused as too long for the way out"),
