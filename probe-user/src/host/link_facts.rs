@@ -112,7 +112,8 @@ impl Links {
             Some(master) => bridges.contains(&master),
             None => bridges.contains(&link.facts.ifindex) || link.facts.kind.as_deref() == Some("veth"),
         };
-        let astray = |link: &&Linked| link.facts.kind.as_deref() == Some("veth") && bridge(link).is_some() && !near(link);
+        let astray =
+            |link: &&Linked| link.facts.kind.as_deref() == Some("veth") && bridge(link).is_some() && !near(link);
         let found = self.0.values().filter(near).chain(self.0.values().filter(astray)).filter(|link| !named(link));
         found.take(MOST_BRIDGED).map(|link| link.facts.clone()).collect()
     }

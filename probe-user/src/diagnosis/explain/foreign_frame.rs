@@ -45,9 +45,11 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
 fn came_by(case: &StopCase<'_>, side: Side, device: &str) -> bool {
     let ports = case.evidence.place(side).map_or(&[][..], |place| &place.ports);
     let seen = |port: &&PortTrace| port.interface == device && port.seen(Hop::NetifIn, case.gap.leg).is_some();
-    ports.iter().find(seen).and_then(|port| port.seen(Hop::NetifIn, case.gap.leg)).is_some_and(|seen| {
-        case.gap.probes.iter().all(|probe| seen.contains_key(probe))
-    })
+    ports
+        .iter()
+        .find(seen)
+        .and_then(|port| port.seen(Hop::NetifIn, case.gap.leg))
+        .is_some_and(|seen| case.gap.probes.iter().all(|probe| seen.contains_key(probe)))
 }
 
 /// Tells that frames for a place's own device were sent on to another of its devices: whatever routes a packet writes a new header.

@@ -183,13 +183,16 @@ fn hearer_without_ipv6(search: &Search<'_>, owner: Option<&KnownHolder<'_>>) -> 
     (!search.address.is_ipv4() && looked_into).then_some(())?;
     let mut ends = search.others().flat_map(|side| {
         let heard = search.heard(side).into_iter();
-        heard.filter_map(move |(at, count)| Some((side, search.device(side, at).filter(|it| it.master.is_none())?, count)))
+        heard.filter_map(move |(at, count)| {
+            Some((side, search.device(side, at).filter(|it| it.master.is_none())?, count))
+        })
     });
     let (side, device, count) = ends.next()?;
-    (ends.next().is_none() && !search.evidence.findings(side).any(|finding| forwards(finding))).then_some(())?;
+    (ends.next().is_none() && !search.evidence.findings(side).any(forwards)).then_some(())?;
     let at = &device.interface;
     let (why, mend) = if (1..LEAST_IPV6_MTU).contains(&device.mtu) {
-        let why = format!("its MTU is {}, and below {LEAST_IPV6_MTU} the kernel removes IPv6 from a device", device.mtu);
+        let why =
+            format!("its MTU is {}, and below {LEAST_IPV6_MTU} the kernel removes IPv6 from a device", device.mtu);
         (why, format!("ip link set dev {at} mtu 1500"))
     } else {
         let (path, _) = search.setting(side, at, "disable_ipv6").filter(|(_, value)| *value == 1)?;
@@ -202,8 +205,10 @@ fn hearer_without_ipv6(search: &Search<'_>, owner: Option<&KnownHolder<'_>>) -> 
         search.address,
         search.evidence.whom(side)
     );
-    let meaning = format!("Without IPv6 a device has no IPv6 address and answers for none; once {at} has it again, its addresses have to \
-                           be given back.");
+    let meaning = format!(
+        "Without IPv6 a device has no IPv6 address and answers for none; once {at} has it again, its addresses have to \
+                           be given back."
+    );
     let commands = [mend, "ip -6 -br addr".to_owned()].map(|command| search.command(side, command)).into();
     Some(Told::new(Found::AddressElsewhere, clause, meaning, commands))
 }
@@ -217,7 +222,8 @@ fn forwards(finding: &Finding) -> bool {
 /// that link: nobody watched heard the questions, and who has it is behind that route.
 fn covered(search: &Search<'_>, owner: Option<&KnownHolder<'_>>) -> Option<Told> {
     let owner = owner?;
-    let route = search.route(search.asker).filter(|route| route.next == route.to && route.interface == search.interface)?;
+    let route =
+        search.route(search.asker).filter(|route| route.next == route.to && route.interface == search.interface)?;
     let own = search.own()?;
     let mine = own.address.filter(|mine| shares(*mine, search.address, own.prefix))?;
     let other = route.instead.as_ref().filter(|other| other.interface != search.interface)?;

@@ -59,7 +59,9 @@ pub(in crate::diagnosis) fn over_lo(evidence: &Evidence) -> Option<SentOver<'_>>
 pub(in crate::diagnosis) fn said(over: &SentOver<'_>, evidence: &Evidence) -> String {
     let target = evidence.target.address;
     match over {
-        SentOver::Socket => format!("{target} is no address of this host, and a socket bound to lo reaches no other host"),
+        SentOver::Socket => {
+            format!("{target} is no address of this host, and a socket bound to lo reaches no other host")
+        }
         SentOver::Route(way) => format!("{}, and lo reaches no other host", way.text()),
     }
 }
