@@ -79,7 +79,7 @@ const EXPLAIN: &[Explain] = &[
     beside_tunnel::explain,
     loopback::bound_elsewhere,
     loopback::explain,
-    loopback::of_device,
+    loopback::sent_over,
     loopback::of_source,
     tun::explain,
     unit::explain,

@@ -10,6 +10,7 @@ mod fragments;
 mod limits;
 mod lookups;
 mod loops;
+pub(in crate::diagnosis) mod over_lo;
 mod reflected;
 pub(in crate::diagnosis) mod routing;
 pub(in crate::diagnosis) mod said;
@@ -59,7 +60,7 @@ pub struct VerdictRule {
 }
 
 /// The rules, in the order in which they are tried.
-pub const RULES: [VerdictRule; 35] = [
+pub const RULES: [VerdictRule; 36] = [
     VerdictRule { name: "probe's own filter", judge: lookups::own_filter },
     VerdictRule { name: "no carrier", judge: lookups::link },
     VerdictRule { name: "routing asked again", judge: routing::rerouted },
@@ -72,6 +73,7 @@ pub const RULES: [VerdictRule; 35] = [
     VerdictRule { name: "bridge past whom they are for", judge: bridge::past_the_receiver },
     VerdictRule { name: "redirected to another device", judge: device_redirect::redirected },
     VerdictRule { name: "tunnel into itself", judge: tun::routed_into_itself },
+    VerdictRule { name: "sent over lo", judge: over_lo::judge },
     VerdictRule { name: "drop event", judge: said::drop_event },
     VerdictRule { name: "errno of the send call", judge: said::errno },
     VerdictRule { name: "ICMP error of this host", judge: said::own_icmp_error },

@@ -7,7 +7,7 @@ use super::{
     neighbour::wrong::told_of,
     path::{Checkpoint, Side, Station},
     places::DropPoint,
-    rules::device_redirect::REDIRECTED,
+    rules::{device_redirect::REDIRECTED, over_lo::OVER_LO},
 };
 use probe_ebpf::Echo;
 
@@ -408,6 +408,7 @@ impl Teller<'_> {
                 let said = setting.map(|said| format!("{}={}", said.path.replace('/', "."), said.value));
                 format!("dropped by routing ({})", said.unwrap_or_default())
             }
+            Layer::Route if reason == Some(OVER_LO) => named("lost by routing"),
             Layer::Route if reason == Some("TTL") => named("dropped by routing"),
             Layer::Route => named(if stop.host == StopHost::Local && stop.leg == self.sent_leg() {
                 "refused by routing"
@@ -418,6 +419,9 @@ impl Teller<'_> {
                 format!("held back, because {}", cause.detail.as_deref().unwrap_or_default())
             }
             Layer::Neighbour => named("held back, because nobody answers for the next hop"),
+            Layer::Qdisc if reason.is_some_and(|reason| reason.ends_with(".queued")) => {
+                named("held back by the queue of the device")
+            }
             Layer::Qdisc => named("dropped by the queue of the device"),
             Layer::Driver => named("dropped by the network device"),
             Layer::Ip if stop.witnesses.contains(&Witness::Errno) => named("refused as too long for the way out"),

@@ -99,8 +99,8 @@ impl Links {
         self.0.get(&facts.lower.filter(|_| here)?).map(|link| link.facts.clone())
     }
 
-    /// Returns the bridges of which `interfaces` are ports, with the other ports of those, and the ends of veth pairs that are
-    /// ports of nothing: what leads from a bridge to others, or should.
+    /// Returns the bridges of which `interfaces` are ports, with the other ports of those, and then the ends of veth pairs that are
+    /// ports of nothing or of another bridge: what leads from a bridge to others, or should.
     pub fn bridged_with(&self, interfaces: &[&str]) -> Vec<LinkFacts> {
         let named = |link: &&Linked| interfaces.contains(&link.facts.interface.as_str());
         let bridge = |link: &Linked| link.master.filter(|master| self.is_bridge(*master));
@@ -112,8 +112,10 @@ impl Links {
             Some(master) => bridges.contains(&master),
             None => bridges.contains(&link.facts.ifindex) || link.facts.kind.as_deref() == Some("veth"),
         };
-        let near = self.0.values().filter(near).filter(|link| !named(link));
-        near.take(MOST_BRIDGED).map(|link| link.facts.clone()).collect()
+        let astray =
+            |link: &&Linked| link.facts.kind.as_deref() == Some("veth") && bridge(link).is_some() && !near(link);
+        let found = self.0.values().filter(near).chain(self.0.values().filter(astray)).filter(|link| !named(link));
+        found.take(MOST_BRIDGED).map(|link| link.facts.clone()).collect()
     }
 
     fn is_bridge(&self, index: u32) -> bool {

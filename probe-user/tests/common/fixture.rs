@@ -256,6 +256,9 @@ impl Fixture {
         for probe in 0..self.probes {
             self.send(&mut evidence, &steps, probe);
         }
+        if let Some(from) = self.answers_from {
+            evidence.local.drops.iter_mut().filter(|drop| drop.leg == Echo::Reply).for_each(|drop| drop.source = from);
+        }
         self.make_noise(&mut evidence);
         self.go_blind(&mut evidence);
         if !self.two_sided {

@@ -196,6 +196,12 @@ pub const TABLE: &[Advice] = &[
     ),
     of(
         &[Qdisc],
+        "*.queued",
+        "The queue still holds them: it lets packets go at a rate that is too low for them, or behind others.",
+        &["tc -s qdisc show dev {iface}", "tc -s class show dev {iface}"],
+    ),
+    of(
+        &[Qdisc],
         "",
         "The queue of the device is full, shapes traffic, or drops packets on purpose.",
         &["tc -s qdisc show dev {iface}"],

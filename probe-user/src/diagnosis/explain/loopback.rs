@@ -2,28 +2,31 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use probe_ebpf::Echo;
-
 use super::{StopCase, StopExplanation};
 use crate::{
-    diagnosis::{path::Side, places::DropPoint},
+    diagnosis::{
+        path::Side,
+        places::DropPoint,
+        rules::over_lo::{OVER_LO, SentOver, over_lo, said},
+    },
     model::trace::{Finding, RoutePurpose},
 };
 
-/// Explains packets that a socket bound to `lo` sends to an address that is not this host's: they come back to it, and it has no
-/// answer to give.
-pub(super) fn of_device(case: &StopCase<'_>) -> Option<StopExplanation> {
-    let socket = case.evidence.sending.socket.as_ref()?;
-    let bound = socket.devices.get(&socket.bound_to?)?;
-    let target = case.evidence.target.address;
-    let stays = bound == "lo" && socket.target_at.is_none() && !target.is_loopback();
-    let unmade = case.gap.missing_leg == Echo::Reply && case.spot.side() == Some(Side::Local);
-    (stays && unmade).then(|| StopExplanation {
-        detail: Some(format!("{target} is no address of this host, and a socket bound to lo reaches no other host")),
-        meaning: format!("What leaves by lo comes back to this host, which does not answer for {target}."),
-        commands: vec![format!("ip {} route get {target}", case.ip_version())],
-        ..StopExplanation::default()
-    })
+/// Explains packets for another host that the socket's device or a route sends over `lo`.
+pub(super) fn sent_over(case: &StopCase<'_>) -> Option<StopExplanation> {
+    (case.stop.cause.reason.as_deref() == Some(OVER_LO)).then_some(())?;
+    let over = over_lo(case.evidence)?;
+    let (target, version) = (case.evidence.target.address, case.ip_version());
+    let mut commands = vec![format!("ip {version} route get {target}")];
+    if let SentOver::Route(way) = &over {
+        commands.insert(0, format!("ip {version} rule"));
+        commands.insert(1, format!("ip {version} route show table {}", way.table));
+    }
+    let detail = Some(said(&over, case.evidence));
+    let meaning = format!(
+        "What goes over lo never leaves this host, which does not have {target}: with IPv4 it comes back to it, IPv6 refuses it."
+    );
+    Some(StopExplanation { detail, meaning, commands, ..StopExplanation::default() })
 }
 
 /// Explains the errno of a send call to this host's own address from a socket that is bound to another device: the route to own

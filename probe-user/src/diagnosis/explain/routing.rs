@@ -108,10 +108,11 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
         }
         "no route" => match unheeded(case) {
             Some(device) => {
-                commands.insert(0, format!("sysctl -w net.ipv6.conf.{device}.accept_ra=2"));
+                // Nothing shows that a router advertises one.
+                commands.push(format!("sysctl net.ipv6.conf.{device}.accept_ra"));
                 format!(
-                    "No rule of `ip rule` leads to a route to {}. As {device} forwards, accept_ra=1 makes it ignore \
-                     router advertisements and so their default route: accept_ra=2 does not.",
+                    "No rule of `ip rule` leads to a route to {}. If a router is to advertise one: as {device} forwards, \
+                     accept_ra=1 makes it ignore router advertisements, and accept_ra=2 does not.",
                     choice.to
                 )
             }

@@ -1,5 +1,7 @@
 //! Connection tracking as the cause: a full table, packets that belong to no connection, an entry older than the rules.
 
+use std::net::IpAddr;
+
 use probe_ebpf::{Echo, Hop};
 
 use super::{StopCase, StopExplanation};
@@ -85,6 +87,15 @@ fn stateless(case: &StopCase<'_>) -> Option<StopExplanation> {
             format!("nobody asked for them, so they are invalid for connection tracking of {name}"),
             "That is what such a rule is for: a reply passes only if its request went the other way before.",
         ),
+        (true, ..) if foreign_source(case, side).is_some() => (
+            format!(
+                "they come from {}, and their requests went to {}, so that they belong to no connection of {name}",
+                foreign_source(case, side)?,
+                case.evidence.target.address
+            ),
+            "Who translated the destination of the requests has to see the replies too, to translate them back: they must go \
+             back through it, as they do if it translates the source of the requests as well (hairpin NAT).",
+        ),
         (true, _, Some(entry)) if zoned.is_some() || entry.zone != 0 => (
             format!(
                 "the requests are tracked in zone {}, and the replies are looked for in another{}",
@@ -136,6 +147,16 @@ fn stateless(case: &StopCase<'_>) -> Option<StopExplanation> {
         commands,
         ..StopExplanation::default()
     })
+}
+
+/// Returns from where all replies that died at the sender came, if that is not where their requests went.
+fn foreign_source(case: &StopCase<'_>, side: Side) -> Option<IpAddr> {
+    let target = case.evidence.target.address;
+    (side == Side::Local && case.gap.leg == Echo::Reply && !target.is_multicast()).then_some(())?;
+    let events = case.gap.events(case.evidence);
+    let mut sources = events.iter().map(|event| event.drop.source);
+    let first = sources.next().filter(|source| *source != target)?;
+    sources.all(|source| source == first).then_some(first)
 }
 
 /// Returns the rules of the only chain that can have ended them, with its policy if that drops.

@@ -77,7 +77,7 @@ fn too_few(case: &StopCase<'_>, side: Side, left: u8, routers: &str) -> StopExpl
     StopExplanation {
         detail: Some(format!("they left {who} with TTL {left}, which is too low for this path{routers}")),
         meaning: format!(
-            "Each router takes one off the TTL, and at 0 it refuses the packet. {who} sends with TTL {left}: by {flag}{by}, or by \
+            "Each router takes one off the TTL, and at 0 it refuses the packet; {who} sends with TTL {left}: by {flag}{by}, or by \
              a route's hoplimit."
         ),
         commands: std::iter::once(format!("sysctl {settings}"))

@@ -269,13 +269,25 @@ fn answer_lost(search: &Search<'_>) -> Option<Told> {
         return Some(Told::new(Found::SharedLinkAddress, clause, meaning, commands));
     }
     let heard = search.heard(side).into_keys().next().unwrap_or(by);
-    let (meaning, command) = if heard == by {
-        ("They are lost on the link between the two.".to_owned(), format!("tcpdump -eni {by} -c 4 'arp or icmp6'"))
+    let queue = format!("{by}.qdisc.");
+    let kept = search.evidence.findings(side).find_map(|finding| match finding {
+        Finding::Counter { name, by: risen } if name.starts_with(&queue) => Some(format!("{name} rose by {risen}")),
+        _ => None,
+    });
+    if let Some(kept) = kept {
+        let meaning = "The queue of the device holds or drops what is sent, and so the answers.";
+        let command = search.command(side, format!("tc -s qdisc show dev {by}"));
+        return Some(Told::new(Found::AnswerLost, format!("{clause}; {kept}"), meaning, vec![command]));
+    }
+    let (meaning, commands) = if heard == by {
+        let look = [format!("tcpdump -eni {by} -c 4 'arp or icmp6'"), format!("tc -s qdisc show dev {by}")];
+        (format!("They are lost in the queue of {by}, or on the link between the two."), Vec::from(look))
     } else {
         let ask = format!("ip route get {}", packet.asker);
-        (format!("The questions came in by {heard}; the answers leave by {by}."), ask)
+        (format!("The questions came in by {heard}; the answers leave by {by}."), vec![ask])
     };
-    Some(Told::new(Found::AnswerLost, clause, meaning, vec![search.command(side, command)]))
+    let commands = commands.into_iter().map(|command| search.command(side, command)).collect();
+    Some(Told::new(Found::AnswerLost, clause, meaning, commands))
 }
 
 /// Returns the link-layer address that the asker's device and the answering one share.

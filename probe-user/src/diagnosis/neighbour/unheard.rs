@@ -21,6 +21,9 @@ use crate::{
     },
 };
 
+/// The least MTU with which a device has IPv6, in bytes (RFC 8200).
+const LEAST_IPV6_MTU: u32 = 1280;
+
 /// Returns what is known of an address for which nobody answers.
 pub(super) fn told(search: &Search<'_>) -> Option<Told> {
     let owner = owner(search);
@@ -29,8 +32,10 @@ pub(super) fn told(search: &Search<'_>) -> Option<Told> {
         .or_else(|| no_gateway(search))
         .or_else(|| way_back::told(search, owner.as_ref().map(|owner| owner.name(search))))
         .or_else(|| proxied::told(search, owner.as_ref()))
+        .or_else(|| hearer_without_ipv6(search, owner.as_ref()))
         .or_else(|| prefix(search, owner.as_ref()))
         .or_else(|| search.on_other_link().and_then(|_| gateway::told(search)))
+        .or_else(|| covered(search, owner.as_ref()))
         .or_else(|| elsewhere(search, owner.as_ref()))
         .or_else(|| gateway::told(search))
         .or_else(|| peer_lacks_it(search))
@@ -169,6 +174,87 @@ fn only_from_others(search: &Search<'_>, owner: &KnownHolder<'_>, clause: &str) 
     let commands = vec![command(&add), command(&format!("ip -d link show dev {device}"))];
     let meaning = "The sender's link-layer address belongs on that list, or the device needs another mode.";
     Some(Told::new(Found::AddressElsewhere, clause, meaning, commands))
+}
+
+/// Recognizes that the only host which heard the questions, or the far end, has no IPv6 at the device that heard them, and so lost
+/// its addresses there. Another namespace with that address, which was only looked into, may be on another link.
+fn hearer_without_ipv6(search: &Search<'_>, owner: Option<&KnownHolder<'_>>) -> Option<Told> {
+    let looked_into = owner.is_none_or(|owner| owner.side.is_none());
+    (!search.address.is_ipv4() && looked_into).then_some(())?;
+    let mut ends = search.others().flat_map(|side| {
+        let heard = search.heard(side).into_iter();
+        heard.filter_map(move |(at, count)| {
+            Some((side, search.device(side, at).filter(|it| it.master.is_none())?, count))
+        })
+    });
+    let (side, device, count) = ends.next()?;
+    (ends.next().is_none() && !search.evidence.findings(side).any(forwards)).then_some(())?;
+    let at = &device.interface;
+    let (why, mend) = if (1..LEAST_IPV6_MTU).contains(&device.mtu) {
+        let why =
+            format!("its MTU is {}, and below {LEAST_IPV6_MTU} the kernel removes IPv6 from a device", device.mtu);
+        (why, format!("ip link set dev {at} mtu 1500"))
+    } else {
+        let (path, _) = search.setting(side, at, "disable_ipv6").filter(|(_, value)| *value == 1)?;
+        let name = sysctl::name(&path);
+        (format!("{name}=1"), format!("sysctl -w {name}=0"))
+    };
+    let clause = format!(
+        "{} for {} reached {} by {at}, which has no IPv6: {why}",
+        questions(search.address, count),
+        search.address,
+        search.evidence.whom(side)
+    );
+    let meaning = format!(
+        "Without IPv6 a device has no IPv6 address and answers for none; once {at} has it again, its addresses have to \
+                           be given back."
+    );
+    let commands = [mend, "ip -6 -br addr".to_owned()].map(|command| search.command(side, command)).into();
+    Some(Told::new(Found::AddressElsewhere, clause, meaning, commands))
+}
+
+/// Reports whether a setting makes its host a router for IPv6.
+fn forwards(finding: &Finding) -> bool {
+    matches!(finding, Finding::Setting { path, value } if path == "net/ipv6/conf/all/forwarding" && value.trim() != "0")
+}
+
+/// Recognizes that the network of one of the asker's devices covers an address that another route would lead to, and which is not on
+/// that link: nobody watched heard the questions, and who has it is behind that route.
+fn covered(search: &Search<'_>, owner: Option<&KnownHolder<'_>>) -> Option<Told> {
+    let owner = owner?;
+    let route =
+        search.route(search.asker).filter(|route| route.next == route.to && route.interface == search.interface)?;
+    let own = search.own()?;
+    let mine = own.address.filter(|mine| shares(*mine, search.address, own.prefix))?;
+    let other = route.instead.as_ref().filter(|other| other.interface != search.interface)?;
+    let heard = search.others().any(|side| !search.heard(side).is_empty());
+    (!heard && search.asked() > 0).then_some(())?;
+    let (name, interface, address) = (search.asker_name(), &route.interface, search.address);
+    let clause = format!(
+        "{name}'s route {} says that {address} is on the link of {interface} ({}), where {} went out and nobody answered; {} has it, \
+         and {name}'s route {} would lead by {} on {}",
+        route.route,
+        net_of(mine, own.prefix),
+        questions(address, search.asked()),
+        owner.name(search),
+        other.route,
+        other.gateway,
+        other.interface
+    );
+    let meaning = format!(
+        "If {address} is behind {}, two networks have the same addresses: that one, and the one of {interface}. One of the two needs \
+         other addresses; until then a route to {address} alone, through {}, helps.",
+        other.gateway, other.interface
+    );
+    let ip = ip(address);
+    let bits = if address.is_ipv4() { 32 } else { 128 };
+    let commands = [
+        format!("{ip} route add {address}/{bits} via {} dev {}", other.gateway, other.interface),
+        format!("{ip} addr show dev {interface}"),
+        format!("{ip} route get {address}"),
+    ];
+    let commands = commands.map(|command| search.command(search.asker, command)).into();
+    Some(Told::new(Found::NetElsewhere, clause, meaning, commands))
 }
 
 /// Recognizes an address that is known to be where the questions did not arrive, or on another device.

@@ -147,11 +147,14 @@ fn entry_told(search: &Search<'_>, stop: &Stop, rights: &[Right]) -> Told {
     let meaning = if noarp {
         "A device that does no ARP finds no neighbour by itself.".to_owned()
     } else {
-        let permanent = state == "PERMANENT";
-        let how = if permanent {
-            "An entry that is PERMANENT is never asked for again."
-        } else {
-            "The entry is an old one; the kernel asks again only once it is in doubt."
+        let how = match state {
+            "PERMANENT" => "An entry that is PERMANENT is never asked for again.",
+            // Of such an entry nobody can tell whether it was asked for just now.
+            "REACHABLE" => {
+                "The entry was confirmed a short while ago: either the address has moved since, or the host with that link-layer \
+                 address answers for it as well (proxy ARP, proxy NDP, a second host), and does so again once the entry is gone."
+            }
+            _ => "The entry is an old one; the kernel asks again only once it is in doubt.",
         };
         format!("Frames go to a host that does not have, or no longer has, the address. {how}")
     };

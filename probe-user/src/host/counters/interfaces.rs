@@ -27,10 +27,11 @@ pub fn read(interface: &str) -> Counters {
             counters.insert(CounterKey::new(format!("{}.{name}", link.name)), value);
         }
     }
-    for (index, kind, drops) in or_log("queue statistics", queues()).unwrap_or_default() {
-        if let (true, Some(link)) = (stack.contains(&index), links.get(&index)) {
-            *counters.entry(CounterKey::new(format!("{}.qdisc.{kind}.drops", link.name))).or_default() +=
-                u64::from(drops);
+    for queue in or_log("queue statistics", queues()).unwrap_or_default() {
+        let Some(link) = links.get(&queue.index).filter(|_| stack.contains(&queue.index)) else { continue };
+        for (name, value) in [("drops", queue.drops), ("queued", queue.queued)] {
+            let key = CounterKey::new(format!("{}.qdisc.{}.{name}", link.name, queue.kind));
+            *counters.entry(key).or_default() += u64::from(value);
         }
     }
     counters
@@ -109,20 +110,30 @@ fn losses(stats: &Stats64) -> [(&'static str, u64); 17] {
 }
 
 /// Returns what each queueing discipline dropped: interface index, kind, packets.
-fn queues() -> io::Result<Vec<(u32, String, u32)>> {
+/// A queue of an interface.
+struct Queue {
+    index: u32,
+    kind: String,
+    /// How many packets it dropped.
+    drops: u32,
+    /// How many it holds now.
+    queued: u32,
+}
+
+fn queues() -> io::Result<Vec<Queue>> {
     let messages = netlink::dump(&RouteNetlinkMessage::GetQueueDiscipline(TcMessage::default()))?;
     Ok(messages.into_iter().filter_map(queue).collect())
 }
 
-fn queue(message: RouteNetlinkMessage) -> Option<(u32, String, u32)> {
+fn queue(message: RouteNetlinkMessage) -> Option<Queue> {
     let RouteNetlinkMessage::NewQueueDiscipline(message) = message else { return None };
-    let (mut kind, mut drops) = (None, None);
+    let (mut kind, mut counts) = (None, None);
     for attribute in message.attributes {
         match attribute {
             TcAttribute::Kind(name) => kind = Some(name),
             TcAttribute::Stats2(stats) => {
-                drops = stats.into_iter().find_map(|stats| match stats {
-                    TcStats2::Queue(queue) => Some(queue.drops),
+                counts = stats.into_iter().find_map(|stats| match stats {
+                    TcStats2::Queue(queue) => Some((queue.drops, queue.qlen)),
                     _ => None,
                 });
             }
@@ -131,7 +142,8 @@ fn queue(message: RouteNetlinkMessage) -> Option<(u32, String, u32)> {
     }
     // The classic hooks of tc are no queues: the drops of their filters have other names.
     let kind = kind.filter(|kind| !matches!(kind.as_str(), "clsact" | "ingress"))?;
-    Some((u32::try_from(message.header.index).ok()?, kind, drops?))
+    let (drops, queued) = counts?;
+    Some(Queue { index: u32::try_from(message.header.index).ok()?, kind, drops, queued })
 }
 
 #[cfg(test)]
