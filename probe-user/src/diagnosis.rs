@@ -253,7 +253,8 @@ impl Evidence {
     /// Returns the ICMP errors about packets of the run that came to a watched host.
     pub fn heard(&self) -> impl Iterator<Item = &HeardError> {
         let vias = self.vias.iter().map(|via| &via.trace);
-        std::iter::once(&self.local).chain(&self.peer).chain(vias).flat_map(|host| &host.heard)
+        let all = std::iter::once(&self.local).chain(&self.peer).chain(vias).flat_map(|host| &host.heard);
+        all.filter(|heard| heard.around_in.is_none())
     }
 
     /// Returns the packets of ARP and neighbour discovery that `side` saw.

@@ -3,15 +3,15 @@
 use std::{
     io::{self, Read},
     mem,
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     os::fd::AsRawFd,
 };
 
 use nix::libc;
-use probe_ebpf::{Echo, Family, Kind, packet::IPV6_HEADER};
+use probe_ebpf::{Echo, Family, Kind, packet::IPV6_HEADER, tunnel::Tunnels};
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, SockFilter, Socket, Type};
 
-use super::prober::incoming::{ERRORS_V4, ERRORS_V6, IncomingMessage, QuotedMessage, read_v4, read_v6};
+use super::prober::incoming::{ERRORS_V4, ERRORS_V6, IncomingMessage, QuotedMessage, read_around, read_v4, read_v6};
 use crate::clock::monotonic_ns;
 
 /// The captured bytes of a packet: enough for IP headers with options, an error, and a quoted mark.
@@ -82,6 +82,8 @@ pub struct ErrorTap {
     socket: Socket,
     family: Family,
     run: QuotedRun,
+    /// Those whose packets are looked into; none: the probes themselves are what is quoted.
+    around: Option<Tunnels>,
 }
 
 impl ErrorTap {
@@ -96,7 +98,15 @@ impl ErrorTap {
         socket.attach_filter(&filter(family))?;
         socket.set_nonblocking(true)?;
         bind(&socket, ifindex)?;
-        Ok(Self { socket, family, run })
+        Ok(Self { socket, family, run, around: None })
+    }
+
+    /// Opens a tap on every interface for errors of this IP version about packets of `tunnels` that carry packets of `run`.
+    ///
+    /// # Errors
+    /// Those of [`Self::open`].
+    pub fn open_around(family: Family, run: QuotedRun, tunnels: Tunnels) -> io::Result<Self> {
+        Ok(Self { around: Some(tunnels), ..Self::open(0, family, run)? })
     }
 
     /// Returns the errors that came since the last call, named by the echo that they quote. The host's kernel receives them
@@ -106,33 +116,59 @@ impl ErrorTap {
         let mut packet = [0; SNAP_BYTES as usize];
         loop {
             match self.socket.read(&mut packet) {
-                Ok(length) => seen.extend(read(&packet[..length], self.family, self.run)),
+                Ok(length) => seen.extend(self.read(&packet[..length])),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return seen,
             }
+        }
+    }
+
+    fn read(&self, packet: &[u8]) -> Option<TappedError> {
+        match &self.around {
+            None => read(packet, self.family, self.run),
+            Some(tunnels) => read_carrier(packet, self.family, self.run, tunnels),
         }
     }
 }
 
 /// Parses the error in an IP packet, if it quotes a packet of the run.
 fn read(packet: &[u8], family: Family, run: QuotedRun) -> Option<TappedError> {
-    let (ends, ttl, message) = match family {
-        Family::V4 => {
-            let (from, ttl, message) = read_v4(packet, run.nonce)?;
-            let to = <[u8; 4]>::try_from(packet.get(16..20)?).ok()?;
-            ((from, IpAddr::from(to)), ttl, message)
-        }
-        Family::V6 => {
-            let address = |at: usize| Some(Ipv6Addr::from(<[u8; 16]>::try_from(packet.get(at..at + 16)?).ok()?));
-            let message = read_v6(packet.get(IPV6_HEADER..)?, run.nonce)?;
-            ((address(8)?.into(), address(24)?.into()), *packet.get(7)?, message)
-        }
+    let message = match family {
+        Family::V4 => read_v4(packet, run.nonce)?.2,
+        Family::V6 => read_v6(packet.get(IPV6_HEADER..)?, run.nonce)?,
     };
     let IncomingMessage::Error { icmp_type, code, quote } = message else { return None };
-    let probe = run.probe(&quote)?;
-    let of = |echo: Echo| (Kind { family, echo }).icmp_type() == quote.icmp_type;
+    told(packet, family, run, (icmp_type, code), &quote, family)
+}
+
+/// Parses the error in an IP packet, if it quotes a packet of one of `tunnels` that carries one of the run.
+fn read_carrier(packet: &[u8], family: Family, run: QuotedRun, tunnels: &Tunnels) -> Option<TappedError> {
+    let header = match family {
+        Family::V4 => usize::from(packet.first()? & 0xf) * 4,
+        Family::V6 => IPV6_HEADER,
+    };
+    let (icmp_type, code, quote, inside) = read_around(packet.get(header..)?, family, tunnels)?;
+    told(packet, family, run, (icmp_type, code), &quote, inside)
+}
+
+/// Returns the error in an IP packet, with what it quotes, which is of the IP version `quoted`.
+fn told(
+    packet: &[u8],
+    family: Family,
+    run: QuotedRun,
+    (icmp_type, code): (u8, u8),
+    quote: &QuotedMessage,
+    quoted: Family,
+) -> Option<TappedError> {
+    let probe = run.probe(quote)?;
+    let of = |echo: Echo| (Kind { family: quoted, echo }).icmp_type() == quote.icmp_type;
     let leg = [Echo::Request, Echo::Reply].into_iter().find(|leg| of(*leg))?;
-    let (source, destination) = ends;
+    let v4 = |at: usize| Some(IpAddr::from(<[u8; 4]>::try_from(packet.get(at..at + 4)?).ok()?));
+    let v6 = |at: usize| Some(IpAddr::from(<[u8; 16]>::try_from(packet.get(at..at + 16)?).ok()?));
+    let (source, destination, ttl) = match family {
+        Family::V4 => (v4(12)?, v4(16)?, *packet.get(8)?),
+        Family::V6 => (v6(8)?, v6(24)?, *packet.get(7)?),
+    };
     let (id, seq, time_ns) = (quote.id, quote.seq, monotonic_ns());
     Some(TappedError { probe, leg, time_ns, source, destination, id, seq, icmp_type, code, ttl })
 }
@@ -234,6 +270,10 @@ fn address(ifindex: u32, protocol: libc::c_int, station: Option<[u8; 6]>) -> Soc
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv6Addr;
+
+    use probe_ebpf::tunnel::VXLAN;
+
     use super::*;
     use crate::traffic::{
         Fragmentation,
@@ -279,6 +319,33 @@ mod tests {
             assert_eq!((seen.leg, seen.icmp_type), (Echo::Reply, kind));
             assert_eq!(read(&error(family), family, QuotedRun { nonce: NONCE + 1, ..RUN }), None);
             assert_eq!(read(&error(family)[..60], family, RUN), None);
+        }
+    }
+
+    #[test]
+    fn an_error_about_a_packet_of_a_tunnel_is_about_the_probe_inside_of_it() {
+        let mut tunnels = Tunnels::default();
+        assert!(tunnels.add_port(8472, VXLAN));
+        for family in [Family::V4, Family::V6] {
+            // What a plain error quotes is put into VXLAN over IPv4, and quoted so.
+            let plain = error(family);
+            let (header, ether) = if family == Family::V4 { (20, [8, 0]) } else { (40, [0x86, 0xdd]) };
+            let quoted = &plain[header + 8..];
+            let mut packet = vec![0x45, 0, 0, 0, 0, 0, 0, 0, 60, 1, 0, 0, 10, 9, 0, 1, 10, 9, 0, 2, 11, 0, 0, 0, 0, 0, 0, 0];
+            packet.extend([0x45, 0, 0, 0, 0, 0, 0, 0, 1, 17, 0, 0, 10, 9, 0, 2, 10, 9, 0, 3]);
+            packet.extend([0x80, 1, 0x21, 0x18, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0, 1, 0]);
+            packet.extend([2; 12]);
+            packet.extend(ether);
+            packet.extend(quoted);
+            let seen = read_carrier(&packet, Family::V4, RUN, &tunnels).expect("an error of the run");
+            assert_eq!((seen.probe, seen.leg, seen.icmp_type, seen.ttl), (9, Echo::Reply, 11, 60), "{family:?}");
+            assert_eq!((seen.source, seen.destination), ([10, 9, 0, 1].into(), [10, 9, 0, 2].into()));
+            assert_eq!(read(&packet, Family::V4, RUN), None, "it is about no probe itself");
+            assert_eq!(read_carrier(&packet, Family::V4, RUN, &Tunnels::default()), None);
+            assert_eq!(read_carrier(&packet, Family::V4, QuotedRun { nonce: NONCE + 1, ..RUN }, &tunnels), None);
+            for end in 0..packet.len() {
+                let _ = read_carrier(&packet[..end], Family::V4, RUN, &tunnels);
+            }
         }
     }
 

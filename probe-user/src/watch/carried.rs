@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// In how many other namespaces tunnels are looked for at most.
-const MAX_NAMESPACES: usize = 64;
+pub(super) const MAX_NAMESPACES: usize = 64;
 
 /// Returns the tunnels of each namespace that a run may come to, by its inode, as they are before the first probe: of the calling
 /// thread's first, and nothing of others unless those are watched.

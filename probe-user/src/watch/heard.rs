@@ -2,11 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use probe_ebpf::Family;
+
+use super::carried::MAX_NAMESPACES;
 use crate::{
-    host::or_log,
+    host::{device, namespace::Namespace, or_log},
     model::{
         request::{RequestHandling, WatchRequest},
-        trace::{HeardError, IcmpError},
+        trace::{HeardError, IcmpError, TunnelFacts, tunnel::known},
     },
     traffic::{
         error_tap::{ErrorTap, QuotedRun, TappedError},
@@ -20,37 +23,56 @@ const MOST: usize = 256;
 /// The errors that came so far; nothing where they cannot be read.
 #[derive(Debug, Default)]
 pub(super) struct HeardErrors {
-    tap: Option<ErrorTap>,
+    /// Each with the namespace in which it reads errors about packets of tunnels; none: it reads those about the probes.
+    taps: Vec<(Option<u64>, ErrorTap)>,
     told: Vec<HeardError>,
-    known: BTreeSet<(u16, bool)>,
+    known: BTreeSet<(Option<u64>, u16, bool)>,
 }
 
 impl HeardErrors {
-    /// Begins to read those of a run, by every device of the calling thread's network namespace.
-    pub(super) fn begin(request: &WatchRequest) -> Self {
+    /// Begins to read those of a run, by every device of the calling thread's network namespace; and those about packets of
+    /// `tunnels`, the devices of each namespace by its inode, the calling thread's first.
+    pub(super) fn begin(request: &WatchRequest, tunnels: &[(u64, Vec<TunnelFacts>)]) -> Self {
         if request.probes == 0 || request.requests == RequestHandling::AllAbsorbed {
             return Self::default();
         }
         let numbered = request.numbered_from.map(|first| (request.id, first, request.probes));
         let run = QuotedRun { nonce: request.nonce, numbered };
         let tap = or_log("ICMP errors", ErrorTap::open(0, family_of(request.remote), run));
-        Self { tap, ..Self::default() }
+        let mut taps: Vec<(Option<u64>, ErrorTap)> = tap.map(|tap| (None, tap)).into_iter().collect();
+        let around = |inode: u64| -> Vec<(Option<u64>, ErrorTap)> {
+            let devices = tunnels.iter().find(|(of, _)| *of == inode).map(|(_, devices)| devices);
+            let devices = devices.filter(|devices| devices.iter().any(|device| !device.is_sealed()));
+            let Some(known) = devices.map(|devices| known(devices)) else { return Vec::new() };
+            let opened = [Family::V4, Family::V6].map(|family| ErrorTap::open_around(family, run, known));
+            opened.into_iter().filter_map(|tap| Some((Some(inode), or_log("ICMP errors", tap)?))).collect()
+        };
+        if let Some((here, _)) = tunnels.first() {
+            taps.extend(around(*here));
+            let elsewhere = tunnels.iter().skip(1).any(|(_, devices)| devices.iter().any(|device| !device.is_sealed()));
+            if elsewhere {
+                let there = || around(device::netns_inode().unwrap_or_default());
+                taps.extend(Namespace::in_each(*here, MAX_NAMESPACES, there).into_iter().flatten());
+            }
+        }
+        Self { taps, ..Self::default() }
     }
 
     /// Returns those that came since the begin, the first one of each packet.
     pub(super) fn read(&mut self) -> Vec<HeardError> {
-        let new = self.tap.as_mut().map(ErrorTap::take).unwrap_or_default();
-        new.into_iter().for_each(|error| self.learn(error));
+        let taken = |(around_in, tap): &mut (Option<u64>, ErrorTap)| (*around_in, tap.take());
+        let new: Vec<(Option<u64>, Vec<TappedError>)> = self.taps.iter_mut().map(taken).collect();
+        new.into_iter().for_each(|(at, errors)| errors.into_iter().for_each(|error| self.learn(at, error)));
         self.told.clone()
     }
 
-    fn learn(&mut self, error: TappedError) {
+    fn learn(&mut self, around_in: Option<u64>, error: TappedError) {
         let TappedError { probe, leg, source: from, destination, icmp_type, code, .. } = error;
         let error = IcmpError { probe, from, icmp_type, code };
         // What a host says to itself, its hops tell better. One packet passes a bridge and its port.
         let new = from != destination && error.ends_packet() && self.told.len() < MOST;
-        if new && self.known.insert((probe, leg == probe_ebpf::Echo::Reply)) {
-            self.told.push(HeardError { leg, error });
+        if new && self.known.insert((around_in, probe, leg == probe_ebpf::Echo::Reply)) {
+            self.told.push(HeardError { leg, around_in, error });
         }
     }
 }
@@ -82,9 +104,10 @@ mod tests {
             error(1, Echo::Reply, 1, 3),
             error(1, Echo::Request, 1, 3),
         ];
-        all.into_iter().for_each(|error| heard.learn(error));
+        all.into_iter().for_each(|error| heard.learn(None, error));
+        heard.learn(Some(7), error(1, Echo::Reply, 1, 3));
         let told = heard.read();
-        let words: Vec<_> = told.iter().map(|told| (told.leg, told.error.icmp_type)).collect();
-        assert_eq!(words, [(Echo::Reply, 11), (Echo::Request, 3)]);
+        let words: Vec<_> = told.iter().map(|told| (told.around_in, told.leg, told.error.icmp_type)).collect();
+        assert_eq!(words, [(None, Echo::Reply, 11), (None, Echo::Request, 3), (Some(7), Echo::Reply, 3)]);
     }
 }

@@ -154,6 +154,7 @@ impl PathWatch {
         let before = carried::tunnels_before(request);
         let mut tunnels = known(&[]);
         before.iter().for_each(|(_, devices)| tunnels.add(&known(devices)));
+        let heard = if follow.is_none() { HeardErrors::begin(request, &before) } else { HeardErrors::default() };
         let own = before.first().map(|(_, own)| own.clone()).unwrap_or_default();
         tunnels.add(&of_words(&request.tunnels));
         let (attached, lookups, tracked) = thread::scope(|scope| {
@@ -207,7 +208,7 @@ impl PathWatch {
             reasons: running.reasons(),
             symbols,
             drops: Vec::new(),
-            heard: if follow.is_none() { HeardErrors::begin(request) } else { HeardErrors::default() },
+            heard,
             ifindex,
             crossings,
             followed,

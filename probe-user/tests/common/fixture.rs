@@ -339,7 +339,7 @@ impl Fixture {
                 let error = IcmpError { probe, from, icmp_type, code };
                 // One end sees a request stop where its reply does not come in.
                 let leg = if self.two_sided { steps[index].leg } else { Echo::Request };
-                let heard = HeardError { leg, error: error.clone() };
+                let heard = HeardError { leg, around_in: None, error: error.clone() };
                 match heard_by.as_deref() {
                     None => evidence.sending.errors.push(error),
                     Some("local") => evidence.local.heard.push(heard),

@@ -10,7 +10,7 @@ use probe_ebpf::{Echo, Hop, contract::crossing::CROSSING_HOPS, hop::HOPS};
 use crate::{
     diagnosis::{Evidence, ProbeMode, Responder, Target, hooks, path::Side, tunnel_layer::TunnelLayer},
     model::trace::{
-        Drop, Finding, HopTrace, HostFacts, HostTrace, PlaceTrace, ProbePassage, Received, SenderTrace, SentProbe,
+        Drop, Finding, HeardError, HopTrace, HostFacts, ViaTrace, HostTrace, PlaceTrace, ProbePassage, Received, SenderTrace, SentProbe,
         TunnelFacts, tunnel::ANY_ADDRESS,
     },
 };
@@ -86,6 +86,7 @@ pub(super) fn of(known: &Known<'_>, evidence: &Evidence) -> Option<Outer> {
         local,
         peer,
         places: places(&ends, &legible, evidence),
+        vias: unheard(&evidence.vias),
         carried: Vec::new(),
         layer: Some(layer),
         walk: None,
@@ -213,8 +214,22 @@ fn host(
         accounting: base.accounting,
         ports: place.ports.clone(),
         neighbour: place.neighbour.clone(),
+        heard: heard(&base.heard, place),
         ..HostTrace::default()
     }
+}
+
+/// Returns the hosts in between without the ICMP errors that came to them: those are about the probes, and those about what carries
+/// them come to the ends of the tunnel.
+fn unheard(vias: &[ViaTrace]) -> Vec<ViaTrace> {
+    let silent = |via: &ViaTrace| ViaTrace { trace: HostTrace { heard: Vec::new(), ..via.trace.clone() }, ..via.clone() };
+    vias.iter().map(silent).collect()
+}
+
+/// Returns the ICMP errors about packets of tunnels that came to a place, as errors about what is judged there.
+fn heard(all: &[HeardError], place: &PlaceTrace) -> Vec<HeardError> {
+    let here = all.iter().filter(|heard| heard.around_in == Some(place.netns));
+    here.map(|heard| HeardError { around_in: None, ..heard.clone() }).collect()
 }
 
 /// Probes that the tunnel's own device freed, before it encapsulated them.

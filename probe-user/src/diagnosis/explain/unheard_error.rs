@@ -7,6 +7,8 @@ use crate::diagnosis::path::Side;
 pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     let evidence = case.evidence;
     let leg = case.gap.leg;
+    // No program waits for errors about packets that a device makes.
+    evidence.layer.is_none().then_some(())?;
     let said = case.stop.cause.icmp.as_ref().filter(|_| leg == evidence.first_leg())?;
     let came =
         evidence.local.heard.iter().filter(|heard| heard.leg == leg && case.gap.probes.contains(&heard.error.probe));

@@ -10,6 +10,10 @@ use super::IcmpError;
 pub struct HeardError {
     /// The leg of the packet that it is about.
     pub leg: Echo,
+    /// The network namespace to which it came, if it is about a packet of a tunnel with the probe inside; none: it is about the
+    /// probe itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub around_in: Option<u64>,
     /// What it says of which probe.
     #[serde(flatten)]
     pub error: IcmpError,

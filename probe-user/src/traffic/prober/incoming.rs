@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use probe_ebpf::{
     Echo, Family, Kind,
-    packet::{ICMP, ICMP_HEADER, ICMPV6, IPV6_HEADER},
+    packet::{ICMP, ICMP_HEADER, ICMPV6, IPV6_HEADER, tunnel},
+    tunnel::Tunnels,
 };
 
 use super::mark::marked;
@@ -83,6 +84,26 @@ fn read(message: &[u8], family: Family, nonce: u64) -> Option<IncomingMessage> {
     };
     let echo = echo.filter(|_| is_error)?;
     Some(IncomingMessage::Error { icmp_type, code, quote: quote(echo)? })
+}
+
+/// Parses the ICMP error at the start of `message` whose quote is a packet of one of `tunnels`: its type and code, and the echo
+/// inside of what it quotes, with the IP version of that.
+pub(in crate::traffic) fn read_around(
+    message: &[u8],
+    family: Family,
+    tunnels: &Tunnels,
+) -> Option<(u8, u8, QuotedMessage, Family)> {
+    let (icmp_type, code) = (*message.first()?, *message.get(1)?);
+    let errors: &[u8] = if family == Family::V4 { &ERRORS_V4 } else { &ERRORS_V6 };
+    let carrier = message.get(ICMP_HEADER..).filter(|_| errors.contains(&icmp_type))?;
+    let (at, _) = tunnel::open(carrier, tunnels, tunnels.opens())?;
+    let inner = carrier.get(at..)?;
+    let (echo, family) = match inner.first()? >> 4 {
+        4 => (quoted_v4(inner)?, Family::V4),
+        6 => (quoted_v6(inner)?, Family::V6),
+        _ => return None,
+    };
+    Some((icmp_type, code, quote(echo)?, family))
 }
 
 fn quote(echo: &[u8]) -> Option<QuotedMessage> {
