@@ -331,7 +331,8 @@ mod tests {
             let plain = error(family);
             let (header, ether) = if family == Family::V4 { (20, [8, 0]) } else { (40, [0x86, 0xdd]) };
             let quoted = &plain[header + 8..];
-            let mut packet = vec![0x45, 0, 0, 0, 0, 0, 0, 0, 60, 1, 0, 0, 10, 9, 0, 1, 10, 9, 0, 2, 11, 0, 0, 0, 0, 0, 0, 0];
+            let mut packet =
+                vec![0x45, 0, 0, 0, 0, 0, 0, 0, 60, 1, 0, 0, 10, 9, 0, 1, 10, 9, 0, 2, 11, 0, 0, 0, 0, 0, 0, 0];
             packet.extend([0x45, 0, 0, 0, 0, 0, 0, 0, 1, 17, 0, 0, 10, 9, 0, 2, 10, 9, 0, 3]);
             packet.extend([0x80, 1, 0x21, 0x18, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0, 1, 0]);
             packet.extend([2; 12]);

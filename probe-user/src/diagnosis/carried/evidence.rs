@@ -10,8 +10,8 @@ use probe_ebpf::{Echo, Hop, contract::crossing::CROSSING_HOPS, hop::HOPS};
 use crate::{
     diagnosis::{Evidence, ProbeMode, Responder, Target, hooks, path::Side, tunnel_layer::TunnelLayer},
     model::trace::{
-        Drop, Finding, HeardError, HopTrace, HostFacts, ViaTrace, HostTrace, PlaceTrace, ProbePassage, Received, SenderTrace, SentProbe,
-        TunnelFacts, tunnel::ANY_ADDRESS,
+        Drop, Finding, HeardError, HopTrace, HostFacts, HostTrace, PlaceTrace, ProbePassage, Received, SenderTrace,
+        SentProbe, TunnelFacts, ViaTrace, tunnel::ANY_ADDRESS,
     },
 };
 
@@ -222,7 +222,8 @@ fn host(
 /// Returns the hosts in between without the ICMP errors that came to them: those are about the probes, and those about what carries
 /// them come to the ends of the tunnel.
 fn unheard(vias: &[ViaTrace]) -> Vec<ViaTrace> {
-    let silent = |via: &ViaTrace| ViaTrace { trace: HostTrace { heard: Vec::new(), ..via.trace.clone() }, ..via.clone() };
+    let silent =
+        |via: &ViaTrace| ViaTrace { trace: HostTrace { heard: Vec::new(), ..via.trace.clone() }, ..via.clone() };
     vias.iter().map(silent).collect()
 }
 
