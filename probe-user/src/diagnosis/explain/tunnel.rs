@@ -249,12 +249,18 @@ impl<'a> Ends<'a> {
             );
         }
         let to = self.layer.to?;
-        self.told(
-            self.from,
-            format!("ICMP errors about packets of {device} go to {near}, where nobody told of them"),
-            format!("They are lost between the two hosts. What carries {device} can be tried by itself."),
-            vec![format!("probe diagnose {to} --walk")],
-        )
+        let (detail, meaning) = if self.case.stop.cause.icmp.is_some() {
+            (
+                format!("the ICMP error is about the packets of {device} and went to {near}"),
+                format!("What its sender does with packets to {to} decides, whatever they carry."),
+            )
+        } else {
+            (
+                format!("ICMP errors about packets of {device} go to {near}, where nobody told of them"),
+                format!("They are lost between the two hosts. What carries {device} can be tried by itself."),
+            )
+        };
+        self.told(self.from, detail, meaning, vec![format!("probe diagnose {to} --walk")])
     }
 
     /// Explains that they go to an address that is not that of the far end's tunnel.
