@@ -48,8 +48,8 @@ use serde::{Deserialize, Serialize};
 use crate::model::sent_as::SentAs;
 use crate::model::trace::place::in_words;
 use crate::model::trace::{
-    AddressHolder, Drop, Finding, HeardError, HostTrace, NeighbourPacket, OtherDevice, PlaceTrace, SenderTrace,
-    SentProbe, ViaTrace,
+    AddressHolder, Drop, Finding, HeardError, HostTrace, LinkFacts, NeighbourPacket, OtherDevice, PlaceTrace,
+    SenderTrace, SentProbe, ViaTrace,
 };
 use control::{ControlRun, VariedRun};
 pub use document::Diagnosis;
@@ -255,6 +255,14 @@ impl Evidence {
         let vias = self.vias.iter().map(|via| &via.trace);
         let all = std::iter::once(&self.local).chain(&self.peer).chain(vias).flat_map(|host| &host.heard);
         all.filter(|heard| heard.around_in.is_none())
+    }
+
+    /// Returns the devices of `side` that were looked up.
+    pub fn devices(&self, side: Side) -> impl Iterator<Item = &LinkFacts> + use<'_> {
+        self.findings(side).filter_map(|finding| match finding {
+            Finding::Device(device) => Some(device),
+            _ => None,
+        })
     }
 
     /// Returns the packets of ARP and neighbour discovery that `side` saw.

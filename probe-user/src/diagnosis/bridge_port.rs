@@ -1,7 +1,7 @@
 //! A port of a bridge that passes nothing on, in words.
 
 use super::{Evidence, path::Side};
-use crate::model::trace::{AddressHolder, Finding, LinkFacts};
+use crate::model::trace::{AddressHolder, LinkFacts};
 
 /// Why a port passes nothing on, what that means, and what mends it.
 pub(super) type Blocked = (String, String, Vec<String>);
@@ -94,14 +94,7 @@ pub(super) fn isolated(came: &LinkFacts, far: &LinkFacts, bridge: &str) -> Optio
 /// Returns the device of `side` that is the other end of the veth pair by which `holder` has its address: the two ends have each
 /// other's index.
 pub(super) fn leads_to<'a>(evidence: &'a Evidence, side: Side, holder: &AddressHolder) -> Option<&'a LinkFacts> {
-    evidence.findings(side).find_map(|finding| match finding {
-        Finding::Device(device)
-            if Some(device.ifindex) == holder.lower
-                && device.lower == Some(holder.ifindex)
-                && device.kind == holder.kind =>
-        {
-            Some(device)
-        }
-        _ => None,
+    evidence.devices(side).find(|device| {
+        Some(device.ifindex) == holder.lower && device.lower == Some(holder.ifindex) && device.kind == holder.kind
     })
 }

@@ -144,9 +144,9 @@ impl Links {
         Ok(all.filter(|holder| holder.interface == interface).collect())
     }
 
-    /// Returns the devices whose MTU is smaller than `mtu` bytes.
-    pub fn narrower_than(&self, mtu: u32) -> Vec<LinkFacts> {
-        let narrow = self.0.values().map(|link| &link.facts).filter(|facts| (1..mtu).contains(&facts.mtu));
+    /// Returns the devices whose MTU is too small for IPv6.
+    pub fn too_narrow_for_ipv6(&self) -> Vec<LinkFacts> {
+        let narrow = self.0.values().map(|link| &link.facts).filter(|facts| facts.too_narrow_for_ipv6());
         narrow.take(MOST_BRIDGED).cloned().collect()
     }
 

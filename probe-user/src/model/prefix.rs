@@ -8,6 +8,11 @@ use std::{
 
 use probe_ebpf::{Family, filter::AddressMask};
 
+/// Reports whether every link has a network with that address (`fe80::/10`).
+pub fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
+}
+
 /// The addresses that start with the same bits as `address`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prefix {

@@ -31,8 +31,8 @@ pub use self::frame::FrameFacts;
 pub use self::heard::HeardError;
 pub use self::host::HostFacts;
 pub use self::neighbour::{
-    AddressHolder, AskedAgain, BridgePortFacts, FloodKind, LinkFacts, NeighbourHop, NeighbourKind, NeighbourPacket,
-    NextHopFacts, OtherRoute,
+    AddressHolder, AskedAgain, BridgePortFacts, FloodKind, LEAST_IPV6_MTU, LinkFacts, NeighbourHop, NeighbourKind,
+    NeighbourPacket, NextHopFacts, OtherRoute,
 };
 pub use self::place::{HookTrace, OtherDevice, PlaceTrace, PortTrace, UntoldPlaces};
 pub use self::routing::{RouteChoice, RoutePurpose};

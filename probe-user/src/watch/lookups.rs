@@ -20,6 +20,7 @@ use crate::{
         route, settings, tun,
     },
     model::{
+        prefix::is_link_local,
         request::EchoFlow,
         trace::{Drop, Finding, RoutePurpose, plain_function},
     },
@@ -99,18 +100,13 @@ impl Lookups {
     }
 }
 
-/// Returns the addresses that the kernel may not use, if it sends from one of them, or from one that no router forwards.
+/// Returns the addresses that the kernel may not use, if it sends from one that no router forwards.
 fn unusable(flow: &EchoFlow, interface: &str) -> Vec<Finding> {
-    let of_link = |address: IpAddr| matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
-    if flow.local.is_ipv4() {
+    if !is_link_local(flow.local) || is_link_local(flow.remote) {
         return Vec::new();
     }
-    let held = or_log("addresses", Links::read().and_then(|links| links.unusable(interface))).unwrap_or_default();
-    let sends_from = held.iter().any(|holder| holder.address == Some(flow.local));
-    if !sends_from && (!of_link(flow.local) || of_link(flow.remote)) {
-        return Vec::new();
-    }
-    held.into_iter().map(Finding::Holder).collect()
+    let held = or_log("addresses", Links::read().and_then(|links| links.unusable(interface)));
+    held.unwrap_or_default().into_iter().map(Finding::Holder).collect()
 }
 
 /// How many keys are looked up in routing at most.

@@ -70,10 +70,7 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
 fn to_itself<'a>(case: &StopCase<'_>, drops: impl Iterator<Item = &'a Drop>) -> Option<StopExplanation> {
     let made_at = case.origin()?;
     let mac = drops.filter_map(|drop| drop.frame.destination.as_deref()).next()?;
-    let device = case.evidence.findings(made_at).find_map(|finding| match finding {
-        Finding::Device(facts) if facts.lladdr.as_deref() == Some(mac) => Some(facts),
-        _ => None,
-    })?;
+    let device = case.evidence.devices(made_at).find(|device| device.lladdr.as_deref() == Some(mac))?;
     let (who, name) = (case.evidence.name(made_at), &device.interface);
     let (why, mend) = if device.noarp {
         (format!(", as ARP is off at {name}"), format!("ip link set dev {name} arp on"))
@@ -127,10 +124,7 @@ fn locked(case: &StopCase<'_>, side: Side, at: &str) -> Option<StopExplanation> 
 }
 
 fn port_at<'a>(case: &StopCase<'a>, side: Side, at: &str) -> Option<&'a LinkFacts> {
-    case.evidence.findings(side).find_map(|finding| match finding {
-        Finding::Device(facts) if facts.interface == at && facts.master.is_some() => Some(facts),
-        _ => None,
-    })
+    case.evidence.devices(side).find(|device| device.interface == at && device.master.is_some())
 }
 
 /// Reports whether a chain of the bridge family can have ended them as well.

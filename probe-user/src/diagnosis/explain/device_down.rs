@@ -1,13 +1,13 @@
 //! A missing route whose device is down or has no link-local address: its routes went with that.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::Ipv6Addr;
 
 use super::{StopCase, StopExplanation};
 use crate::{
     diagnosis::path::Side,
     model::{
-        prefix::shares,
-        trace::{Finding, LinkFacts, RouteChoice},
+        prefix::{is_link_local, shares},
+        trace::{Finding, RouteChoice},
     },
 };
 
@@ -24,20 +24,19 @@ pub(super) fn explain(case: &StopCase<'_>, side: Side, choice: &RouteChoice) -> 
 /// Recognizes the device that was asked for as down, or as one without the address that its link-local route comes with.
 fn bound(case: &StopCase<'_>, side: Side, choice: &RouteChoice) -> Option<StopExplanation> {
     let name = choice.key.split_whitespace().skip_while(|word| *word != "oif").nth(1)?;
-    let device = devices(case, side).find(|device| device.interface == name)?;
+    let device = case.evidence.devices(side).find(|device| device.interface == name)?;
     if device.down {
         return Some(down(choice, name, ""));
     }
-    let link_local = |address: IpAddr| matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
     let has_one = case.evidence.findings(side).any(|finding| match finding {
         Finding::Holder(holder) => {
-            holder.netns.is_none() && holder.interface == name && holder.address.is_some_and(link_local)
+            holder.netns.is_none() && holder.interface == name && holder.address.is_some_and(is_link_local)
         }
         _ => false,
     });
     let own = device.lladdr.as_deref().and_then(eui_64).map(|own| format!("ip -6 addr add {own}/64 dev {name}"));
     let look = [format!("ip -6 addr show dev {name}"), choice.command()];
-    (link_local(choice.to) && !has_one).then(|| StopExplanation {
+    (is_link_local(choice.to) && !has_one).then(|| StopExplanation {
         detail: Some(format!("no route to {}: {name} has no link-local address", choice.to)),
         meaning: format!(
             "The route fe80::/64 of {name} comes with its link-local address, and went with it. The kernel makes that \
@@ -80,7 +79,7 @@ fn down(choice: &RouteChoice, name: &str, why: &str) -> StopExplanation {
 /// Returns what is to be said of devices that are down where nothing shows that the route was by one of them, and the commands to it.
 pub(super) fn hint(case: &StopCase<'_>, side: Side) -> (String, Vec<String>) {
     let mut names: Vec<&str> =
-        devices(case, side).filter(|device| device.down).map(|device| device.interface.as_str()).collect();
+        case.evidence.devices(side).filter(|device| device.down).map(|device| device.interface.as_str()).collect();
     names.sort_unstable();
     names.dedup();
     if names.is_empty() || names.len() > MOST_NAMED {
@@ -96,14 +95,7 @@ pub(super) fn hint(case: &StopCase<'_>, side: Side) -> (String, Vec<String>) {
 
 /// Reports whether the device was found to be down.
 pub(super) fn is_down(case: &StopCase<'_>, side: Side, interface: &str) -> bool {
-    devices(case, side).any(|device| device.down && device.interface == interface)
-}
-
-fn devices<'a>(case: &StopCase<'a>, side: Side) -> impl Iterator<Item = &'a LinkFacts> + use<'a> {
-    case.evidence.findings(side).filter_map(|finding| match finding {
-        Finding::Device(facts) => Some(facts),
-        _ => None,
-    })
+    case.evidence.devices(side).any(|device| device.down && device.interface == interface)
 }
 
 #[cfg(test)]

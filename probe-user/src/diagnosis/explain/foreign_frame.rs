@@ -5,7 +5,7 @@ use probe_ebpf::Hop;
 use super::{StopCase, StopExplanation};
 use crate::{
     diagnosis::{path::Side, places::DropPoint},
-    model::trace::{Finding, PortTrace},
+    model::trace::Finding,
 };
 
 /// Says which address the frames have, and which the device: whoever sent them to this link has a wrong entry, and nobody who was
@@ -22,12 +22,9 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     // A tag without its device ends frames in the same way, and so does what a bridge sends to all of its ports.
     let own = own.filter(|own| *own != to)?;
     let address = drop.destination;
-    let first = case.evidence.findings(side).find_map(|finding| match finding {
-        Finding::Device(facts) if facts.lladdr.as_deref() == Some(to) => Some(facts.interface.as_str()),
-        _ => None,
-    });
-    if let Some(first) = first.filter(|first| came_by(case, side, first)) {
-        return Some(redirected(first, device, case.evidence.whom(side).as_str()));
+    let first = case.evidence.devices(side).find(|facts| facts.lladdr.as_deref() == Some(to));
+    if let Some(first) = first.filter(|first| came_by(case, side, &first.interface)) {
+        return Some(redirected(&first.interface, device, case.evidence.whom(side).as_str()));
     }
     let ip = if address.is_ipv4() { "ip" } else { "ip -6" };
     Some(StopExplanation {
@@ -44,12 +41,9 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
 /// Reports whether the packets came in to a place by that device before.
 fn came_by(case: &StopCase<'_>, side: Side, device: &str) -> bool {
     let ports = case.evidence.place(side).map_or(&[][..], |place| &place.ports);
-    let seen = |port: &&PortTrace| port.interface == device && port.seen(Hop::NetifIn, case.gap.leg).is_some();
-    ports
-        .iter()
-        .find(seen)
-        .and_then(|port| port.seen(Hop::NetifIn, case.gap.leg))
-        .is_some_and(|seen| case.gap.probes.iter().all(|probe| seen.contains_key(probe)))
+    let at = ports.iter().filter(|port| port.interface == device);
+    let seen = at.filter_map(|port| port.seen(Hop::NetifIn, case.gap.leg)).next();
+    seen.is_some_and(|seen| case.gap.probes.iter().all(|probe| seen.contains_key(probe)))
 }
 
 /// Tells that frames for a place's own device were sent on to another of its devices: whatever routes a packet writes a new header.

@@ -6,7 +6,7 @@
 use super::{StopCase, StopExplanation};
 use crate::{
     diagnosis::control::ControlKind,
-    model::trace::{Finding, LinkFacts, plain_function},
+    model::trace::{LinkFacts, plain_function},
 };
 
 /// Functions of a bridge that free what a port does not take.
@@ -21,12 +21,7 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     let events = case.gap.events(case.evidence);
     let drop = events.iter().map(|event| event.drop).find(|drop| !matches!(drop.reason.as_str(), "NETFILTER_DROP"))?;
     let function = plain_function(&drop.function);
-    let devices = || {
-        case.evidence.findings(side).filter_map(|finding| match finding {
-            Finding::Device(facts) => Some(facts),
-            _ => None,
-        })
-    };
+    let devices = || case.evidence.devices(side);
     let at = devices().find(|facts| Some(&facts.interface) == drop.interface.as_ref());
     let (narrow, named, look) = if BRIDGE.contains(&function) {
         // The event names the port, or the device by which they came in.
@@ -67,10 +62,7 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
 /// Returns the device that is the other end of that pair, where its namespace was looked at and no other device can be meant: the two
 /// ends have each other's index, which devices of other namespaces may have as well.
 fn other_end<'a>(case: &StopCase<'a>, end: &LinkFacts) -> Option<&'a LinkFacts> {
-    let all = case.evidence.sides().flat_map(|side| case.evidence.findings(side)).filter_map(|finding| match finding {
-        Finding::Device(facts) => Some(facts),
-        _ => None,
-    });
+    let all = case.evidence.sides().flat_map(|side| case.evidence.devices(side));
     let narrow = all.filter(|facts| (1..end.mtu).contains(&facts.mtu));
     let mut pairs = narrow.filter(|facts| Some(facts.ifindex) == end.lower && facts.lower == Some(end.ifindex));
     let found = pairs.next()?;

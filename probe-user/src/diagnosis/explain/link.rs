@@ -17,11 +17,8 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
         _ => None,
     })?;
     let look = format!("ip -s -s link show dev {interface}");
-    let is_tun = |finding: &Finding| match finding {
-        Finding::Device(device) => device.interface == *interface && device.kind.as_deref() == Some("tun"),
-        _ => false,
-    };
-    if up && case.evidence.findings(side).any(is_tun) {
+    let is_tun = |device: &LinkFacts| device.interface == *interface && device.kind.as_deref() == Some("tun");
+    if up && case.evidence.devices(side).any(is_tun) {
         let by_rule = case.evidence.findings(side).find_map(|finding| match finding {
             Finding::Routing(choice)
                 if choice.interface.as_ref() == Some(interface) && !matches!(choice.table.as_str(), "" | "main") =>
@@ -66,12 +63,7 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
 
 /// Recognizes a device that has no carrier as the one on which it is made has none.
 fn below(case: &StopCase<'_>, side: Side, interface: &str) -> Option<StopExplanation> {
-    let devices = || {
-        case.evidence.findings(side).filter_map(|finding| match finding {
-            Finding::Device(device) => Some(device),
-            _ => None,
-        })
-    };
+    let devices = || case.evidence.devices(side);
     let made = |device: &&LinkFacts| matches!(device.kind.as_deref(), Some("macvlan" | "ipvlan" | "vlan"));
     let upper = devices().filter(made).find(|device| device.interface == interface)?;
     let here = upper.lower.filter(|_| upper.lower_netns.is_none())?;

@@ -7,7 +7,7 @@ use crate::{
     diagnosis::{
         path::Side,
         places::DropPoint,
-        rules::over_lo::{OVER_LO, SentOver, over_lo, said},
+        rules::over_lo::{OVER_LO, SentOver, over_lo},
     },
     model::trace::{Finding, RoutePurpose},
 };
@@ -22,11 +22,10 @@ pub(super) fn sent_over(case: &StopCase<'_>) -> Option<StopExplanation> {
         commands.insert(0, format!("ip {version} rule"));
         commands.insert(1, format!("ip {version} route show table {}", way.table));
     }
-    let detail = Some(said(&over, case.evidence));
     let meaning = format!(
         "What goes over lo never leaves this host, which does not have {target}: with IPv4 it comes back to it, IPv6 refuses it."
     );
-    Some(StopExplanation { detail, meaning, commands, ..StopExplanation::default() })
+    Some(StopExplanation { meaning, commands, ..StopExplanation::default() })
 }
 
 /// Explains the errno of a send call to this host's own address from a socket that is bound to another device: the route to own

@@ -1,7 +1,7 @@
 //! Frames for a device made on top of the one at which they came in, which does not take them.
 
 use super::{StopCase, StopExplanation};
-use crate::{diagnosis::places::DropPoint, model::trace::Finding};
+use crate::{diagnosis::places::DropPoint, model::trace::LinkFacts};
 
 /// Explains frames with the link-layer address of a macvlan device that are not given to it: it is down, or takes only frames of
 /// senders on its list.
@@ -11,10 +11,8 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     let drop = events.iter().map(|event| event.drop).find(|drop| drop.reason == "OTHERHOST")?;
     let to = drop.frame.destination.as_deref()?;
     let at = drop.interface.as_deref()?;
-    let child = case.evidence.findings(side).find_map(|finding| match finding {
-        Finding::Device(facts) if facts.lladdr.as_deref() == Some(to) && facts.interface != at => Some(facts),
-        _ => None,
-    })?;
+    let is_for = |device: &&LinkFacts| device.lladdr.as_deref() == Some(to) && device.interface != at;
+    let child = case.evidence.devices(side).find(is_for)?;
     (child.kind.as_deref() == Some("macvlan")).then_some(())?;
     let name = &child.interface;
     let allowed = child.only_from.as_ref();

@@ -7,12 +7,9 @@ use crate::{
     diagnosis::{path::Side, places::DropPoint, rules::routing::choice_for, sysctl},
     model::{
         prefix::{network, shares},
-        trace::{Finding, RouteChoice, RoutePurpose},
+        trace::{Finding, LEAST_IPV6_MTU, RouteChoice, RoutePurpose},
     },
 };
-
-/// The smallest MTU that an IPv6 link may have (RFC 8200 section 5).
-const LEAST_MTU: u32 = 1280;
 
 /// Explains a packet that netfilter gave back to routing, which refused it.
 pub(super) fn rerouted(case: &StopCase<'_>) -> Option<StopExplanation> {
@@ -195,16 +192,12 @@ fn netless(case: &StopCase<'_>, choice: &RouteChoice) -> Option<StopExplanation>
 
 /// Explains a missing route if a device has no IPv6, as its MTU is below what IPv6 requires of every link.
 fn too_narrow(case: &StopCase<'_>, side: Side, choice: &RouteChoice) -> Option<StopExplanation> {
-    let (device, mtu) = case.evidence.findings(side).find_map(|finding| match finding {
-        Finding::Device(facts) if (1..LEAST_MTU).contains(&facts.mtu) && !facts.down => {
-            Some((&facts.interface, facts.mtu))
-        }
-        _ => None,
-    })?;
+    let narrow = case.evidence.devices(side).find(|device| device.too_narrow_for_ipv6() && !device.down)?;
+    let (device, mtu) = (&narrow.interface, narrow.mtu);
     Some(StopExplanation {
         detail: Some(format!("no route to {}, and {device} has no IPv6: its MTU is {mtu}", choice.to)),
         meaning: format!(
-            "With an MTU below {LEAST_MTU} the kernel removes IPv6 from a device, with its addresses and routes (RFC \
+            "With an MTU below {LEAST_IPV6_MTU} the kernel removes IPv6 from a device, with its addresses and routes (RFC \
              8200)."
         ),
         commands: vec![

@@ -7,7 +7,7 @@ use probe_ebpf::Hop;
 use super::{StopCase, StopExplanation};
 use crate::{
     diagnosis::{hooks, path::Side, places::DropPoint},
-    model::trace::{Finding, PlaceTrace, PortTrace},
+    model::trace::{PlaceTrace, PortTrace},
 };
 
 /// Explains a stop at a host that got frames for somebody else, if a place before it took them in at one device and sent them out of
@@ -58,7 +58,5 @@ fn at<'a>(place: &'a PlaceTrace, hop: Hop, case: &StopCase<'_>) -> Option<&'a st
 }
 
 fn is_port(case: &StopCase<'_>, side: Side, interface: &str) -> bool {
-    case.evidence.findings(side).any(|finding| {
-        matches!(finding, Finding::Device(device) if device.interface == interface && device.master.is_some())
-    })
+    case.evidence.devices(side).any(|device| device.interface == interface && device.master.is_some())
 }

@@ -122,10 +122,7 @@ fn by_route(case: &StopCase<'_>, side: Side, to: IpAddr, mtu: u32) -> StopExplan
 /// Explains the same if it is the device's own MTU.
 fn narrow(case: &StopCase<'_>, side: Side) -> Option<StopExplanation> {
     let out = case.evidence.crossed(side, case.gap.leg, false);
-    let mtu = case.evidence.findings(side).find_map(|finding| match finding {
-        Finding::Device(facts) if facts.interface == out && facts.mtu > 0 => Some(facts.mtu),
-        _ => None,
-    })?;
+    let mtu = case.evidence.devices(side).find(|device| device.interface == out && device.mtu > 0)?.mtu;
     let to = case.evidence.target.address;
     let header = if to.is_ipv4() { 20 + 8 } else { 40 + 8 };
     let fits = mtu.checked_sub(header).map(|most| format!("ping -M do -s {most} -c 2 {to}"));

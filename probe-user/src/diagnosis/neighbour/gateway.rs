@@ -11,7 +11,7 @@ use super::{
 use crate::{
     diagnosis::{document::Command, resolution::NeighbourFinding as Found, sysctl},
     model::{
-        prefix::shares,
+        prefix::{is_link_local, shares},
         trace::{Finding, RouteChoice},
     },
 };
@@ -136,11 +136,6 @@ fn unanswered(search: &Search<'_>, written: &str, table: Option<&str>) -> String
 fn one_of(siblings: &[String]) -> String {
     let others: Vec<&str> = siblings.iter().filter_map(|hop| hop.split(' ').nth(1)).collect();
     format!("; it is one of {} next hops of that route, besides {}", siblings.len() + 1, others.join(", "))
-}
-
-/// Reports whether every link has a network with that address.
-fn is_link_local(address: IpAddr) -> bool {
-    matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
 }
 
 /// What a gateway outside every network of its link is.

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use crate::{
     diagnosis::{Evidence, advice::behind, document::Command, path::Side, resolution::NeighbourStep},
     model::{
-        prefix::shares,
+        prefix::{is_link_local, shares},
         trace::{
             AddressHolder, AskedAgain, Drop, Finding, LinkFacts, NeighbourHop, NeighbourKind, NeighbourPacket,
             NextHopFacts, RouteChoice, RoutePurpose,
@@ -42,7 +42,7 @@ impl<'a> Search<'a> {
         let marked = marked(evidence, asker, end).or_else(|| asked_by_mark(evidence, asker, end, hop.as_ref()));
         let (address, mut interface) = marked.or(asked).or(hop)?;
         // On which link such an address is meant is not for routing to choose.
-        if matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local()) && address == end && asker == Side::Local {
+        if is_link_local(address) && address == end && asker == Side::Local {
             interface.clone_from(&evidence.local.host.interface);
         }
         let entry = evidence.findings(asker).find_map(|finding| match finding {
@@ -324,18 +324,7 @@ fn own_questions(
 
 /// Returns what is known of a device of `side`.
 pub(super) fn device<'a>(evidence: &'a Evidence, side: Side, interface: &str) -> Option<&'a LinkFacts> {
-    evidence.findings(side).find_map(|finding| match finding {
-        Finding::Device(device) if device.interface == interface => Some(device),
-        _ => None,
-    })
-}
-
-/// Returns the devices of `side` that are known.
-pub(super) fn devices(evidence: &Evidence, side: Side) -> impl Iterator<Item = &LinkFacts> + use<'_> {
-    evidence.findings(side).filter_map(|finding| match finding {
-        Finding::Device(device) => Some(device),
-        _ => None,
-    })
+    evidence.devices(side).find(|device| device.interface == interface)
 }
 
 /// Returns the inode of the network namespace of `side`; 0: not known.

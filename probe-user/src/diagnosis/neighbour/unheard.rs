@@ -8,7 +8,7 @@ use super::{
     gateway,
     owner::{KnownHolder, owner, router},
     proxied,
-    search::{self, Search},
+    search::Search,
     silence::{HOP_LIMIT, HOP_LIMIT_RULES, set_hop_limit},
     tunnelled, unlinked, way_back,
     words::{hearers, ip, net_of, question, questions},
@@ -17,12 +17,9 @@ use crate::{
     diagnosis::{path::Side, resolution::NeighbourFinding as Found, sysctl},
     model::{
         prefix::shares,
-        trace::{Finding, NeighbourHop, NeighbourKind, ProgramSite},
+        trace::{Finding, LEAST_IPV6_MTU, NeighbourHop, NeighbourKind, ProgramSite},
     },
 };
-
-/// The least MTU with which a device has IPv6, in bytes (RFC 8200).
-const LEAST_IPV6_MTU: u32 = 1280;
 
 /// Returns what is known of an address for which nobody answers.
 pub(super) fn told(search: &Search<'_>) -> Option<Told> {
@@ -190,7 +187,7 @@ fn hearer_without_ipv6(search: &Search<'_>, owner: Option<&KnownHolder<'_>>) -> 
     let (side, device, count) = ends.next()?;
     (ends.next().is_none() && !search.evidence.findings(side).any(forwards)).then_some(())?;
     let at = &device.interface;
-    let (why, mend) = if (1..LEAST_IPV6_MTU).contains(&device.mtu) {
+    let (why, mend) = if device.too_narrow_for_ipv6() {
         let why =
             format!("its MTU is {}, and below {LEAST_IPV6_MTU} the kernel removes IPv6 from a device", device.mtu);
         (why, format!("ip link set dev {at} mtu 1500"))
@@ -496,5 +493,5 @@ fn without_ipv6(search: &Search<'_>) -> Option<(Side, String)> {
 
 /// Reports whether `side` has a device with that link-layer address.
 pub(super) fn has_lladdr(search: &Search<'_>, side: Side, lladdr: &str) -> bool {
-    search::devices(search.evidence, side).any(|device| device.lladdr.as_deref() == Some(lladdr))
+    search.evidence.devices(side).any(|device| device.lladdr.as_deref() == Some(lladdr))
 }

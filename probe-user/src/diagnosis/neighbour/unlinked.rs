@@ -1,6 +1,6 @@
 //! Ports without a link of the bridges where questions were heard in vain: whoever has the address may be behind one of them.
 
-use super::search::{Search, devices};
+use super::search::Search;
 use crate::{
     diagnosis::{document::Command, path::Side},
     model::trace::LinkFacts,
@@ -11,9 +11,9 @@ pub(super) fn port(search: &Search<'_>) -> Option<(String, Command)> {
     let mut found: Vec<(Side, &LinkFacts)> = Vec::new();
     for side in search.others() {
         let heard = search.heard(side);
-        let bridges = devices(search.evidence, side).filter(|device| heard.contains_key(device.interface.as_str()));
+        let bridges = search.evidence.devices(side).filter(|device| heard.contains_key(device.interface.as_str()));
         let bridges: Vec<&str> = bridges.filter_map(|device| device.master.as_deref()).collect();
-        let unlinked = devices(search.evidence, side).filter(|device| device.no_carrier);
+        let unlinked = search.evidence.devices(side).filter(|device| device.no_carrier);
         found.extend(unlinked.filter(|device| has_one(device, &bridges)).map(|device| (side, device)));
     }
     let [(side, device)] = found.as_slice() else { return None };

@@ -62,8 +62,7 @@ fn wrong_entry(search: &Search<'_>, stop: &Stop) -> Option<Vec<Right>> {
     }
     let other_host = stop.cause.reason.as_deref() == Some("OTHERHOST");
     let bridged = stop.whose.side().is_some_and(|side| {
-        search.evidence.place(side).is_some()
-            && search::devices(search.evidence, side).any(|device| device.master.is_some())
+        search.evidence.place(side).is_some() && search.evidence.devices(side).any(|device| device.master.is_some())
     });
     let by_bridge = stop.place == DropPoint::Bridge && stop.whose.side().is_some_and(|side| side != search.asker);
     let lost = bridged || by_bridge || matches!(stop.host, StopHost::Network | StopHost::Beyond);
@@ -186,7 +185,7 @@ fn mending(search: &Search<'_>, rights: &[Right], noarp: bool) -> Vec<Command> {
 /// Returns whose device has a link-layer address.
 fn owner_of<'a>(search: &Search<'a>, lladdr: &str) -> Option<(Side, &'a str)> {
     search.evidence.sides().find_map(|side| {
-        let mut devices = search::devices(search.evidence, side);
+        let mut devices = search.evidence.devices(side);
         let device = devices.find(|device| device.lladdr.as_deref() == Some(lladdr))?;
         Some((side, device.interface.as_str()))
     })
@@ -285,7 +284,7 @@ fn shared(search: &Search<'_>, stop: &Stop) -> Option<Told> {
         others.next().map(|holder| (in_words(holder.netns.as_deref().unwrap_or_default()), holder))
     };
     let (owner, right) = watched.find(|(_, holder)| has(holder)).or_else(unmet)?;
-    let mine = search::devices(evidence, here).find(|device| device.lladdr.as_deref() == Some(lladdr))?;
+    let mine = evidence.devices(here).find(|device| device.lladdr.as_deref() == Some(lladdr))?;
     let (address, name) = (search.address, evidence.whom(here));
     let clause = format!(
         "{} of {name} and {} of {owner}, which has {address}, have one link-layer address, {lladdr}",

@@ -56,7 +56,7 @@ pub(in crate::diagnosis) fn over_lo(evidence: &Evidence) -> Option<SentOver<'_>>
 }
 
 /// Says by what.
-pub(in crate::diagnosis) fn said(over: &SentOver<'_>, evidence: &Evidence) -> String {
+fn said(over: &SentOver<'_>, evidence: &Evidence) -> String {
     let target = evidence.target.address;
     match over {
         SentOver::Socket => {

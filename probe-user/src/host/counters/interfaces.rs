@@ -109,7 +109,6 @@ fn losses(stats: &Stats64) -> [(&'static str, u64); 17] {
     ]
 }
 
-/// Returns what each queueing discipline dropped: interface index, kind, packets.
 /// A queue of an interface.
 struct Queue {
     index: u32,
@@ -120,6 +119,7 @@ struct Queue {
     queued: u32,
 }
 
+/// Returns every queueing discipline of every interface.
 fn queues() -> io::Result<Vec<Queue>> {
     let messages = netlink::dump(&RouteNetlinkMessage::GetQueueDiscipline(TcMessage::default()))?;
     Ok(messages.into_iter().filter_map(queue).collect())

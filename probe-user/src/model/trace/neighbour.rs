@@ -154,6 +154,16 @@ pub struct LinkFacts {
     pub port: Option<BridgePortFacts>,
 }
 
+/// The smallest MTU with which a device has IPv6, in bytes (RFC 8200 section 5).
+pub const LEAST_IPV6_MTU: u32 = 1280;
+
+impl LinkFacts {
+    /// Reports whether its MTU is known and too small for IPv6, which the kernel then removes from it.
+    pub fn too_narrow_for_ipv6(&self) -> bool {
+        (1..LEAST_IPV6_MTU).contains(&self.mtu)
+    }
+}
+
 /// A port of a bridge that does not pass everything on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BridgePortFacts {

@@ -7,9 +7,6 @@ use crate::{
     model::trace::Finding,
 };
 
-/// The smallest MTU that an IPv6 link may have, in bytes (RFC 8200 section 5).
-const IPV6_LEAST: u32 = 1280;
-
 /// Looks up, for each missing route among `findings`, what could have led there: the addresses that cover it, the devices that are
 /// down or too narrow for IPv6, and the one that the socket is bound to.
 pub fn look_up(findings: &[Finding], bound: Option<&str>) -> Vec<Finding> {
@@ -26,9 +23,9 @@ pub fn look_up(findings: &[Finding], bound: Option<&str>) -> Vec<Finding> {
     let links = or_log("links", Links::read()).unwrap_or_default();
     let covering = missing.into_iter().flat_map(|to| or_log("addresses", links.covering(to)).unwrap_or_default());
     let mut found: Vec<Finding> = covering.map(Finding::Holder).collect();
-    found.extend(links.narrower_than(IPV6_LEAST).into_iter().map(Finding::Device));
+    found.extend(links.too_narrow_for_ipv6().into_iter().map(Finding::Device));
     found.extend(links.down().into_iter().map(Finding::Device));
-    let bound = bound.and_then(|name| links.named(name)).filter(|facts| !facts.down && facts.mtu >= IPV6_LEAST);
+    let bound = bound.and_then(|name| links.named(name)).filter(|facts| !facts.down && !facts.too_narrow_for_ipv6());
     found.extend(bound.map(Finding::Device));
     found
 }
