@@ -16,7 +16,7 @@ use crate::{
     diagnosis::{Responder, control::VariedField},
     host::identity::WantedIdentity,
     model::ids::echo_number,
-    traffic::target::family_of,
+    traffic::target::{family_of, literal_family},
 };
 
 /// Find out exactly where echo packets stop: on this host, on the path, or, with --peer, on the far host.
@@ -197,7 +197,7 @@ impl DiagnoseArgs {
     /// Returns the source address of the packets. As in ping, an address of `-I` that is not of the IP version that the target's
     /// address or a flag asks for is none.
     pub fn source(&self) -> Option<IpAddr> {
-        let asked = self.family.only().or_else(|| self.target().parse().ok().map(family_of));
+        let asked = self.family.only().or_else(|| literal_family(self.target()));
         let bound = self.bound_address().filter(|bound| asked.is_none_or(|asked| asked == family_of(*bound)));
         let named = self.sources.iter().rev().find_map(|source| match source {
             SourceOrBuffer::Address(address) => Some(*address),

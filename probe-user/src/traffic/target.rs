@@ -116,6 +116,12 @@ pub fn resolve(name: &str, family: Option<Family>, interface: Option<&str>) -> R
     Ok(ResolvedTarget { name: name.to_owned(), address: zoned(name, here(chosen), interface)?, others })
 }
 
+/// Returns the IP version in which `name` is sent to, if it is an address, with a zone or without.
+pub fn literal_family(name: &str) -> Option<Family> {
+    let address = name.split_once('%').map_or(name, |(address, _)| address);
+    address.parse::<IpAddr>().ok().map(|address| family_of(address.to_canonical()))
+}
+
 /// Returns the IP version of an address.
 pub fn family_of(address: IpAddr) -> Family {
     match address {
@@ -223,6 +229,19 @@ mod tests {
 
     fn resolved(name: &str, family: Option<Family>) -> Result<IpAddr, TargetError> {
         resolve(name, family, None).map(|target| target.address.ip())
+    }
+
+    #[test]
+    fn an_address_tells_its_ip_version_whatever_it_is_written_with() {
+        for (name, family) in [
+            ("10.0.0.2", Some(Family::V4)),
+            ("::ffff:10.0.0.2", Some(Family::V4)),
+            ("fd00::2", Some(Family::V6)),
+            ("fe80::2%eth0", Some(Family::V6)),
+            ("b.example", None),
+        ] {
+            assert_eq!(literal_family(name), family, "{name}");
+        }
     }
 
     #[test]
