@@ -111,6 +111,9 @@ pub const IPIP: u32 = 2;
 /// [`Tunnels::protocols`]: IPv6 inside IP (RFC 4213).
 pub const SIT: u32 = 4;
 
+/// [`Tunnels::protocols`]: one of them is made on another one, so that there may be one layer more than kinds.
+pub const NESTED: u32 = 8;
+
 /// The tunnels that are opened: the one entry of the map [`crate::names::TUNNELS`], which the user half writes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]

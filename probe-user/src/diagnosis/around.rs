@@ -4,7 +4,7 @@ use super::{Evidence, path::Side};
 use crate::model::trace::{HostFacts, PlaceTrace};
 
 /// Packets that have one layer of a tunnel around the probes.
-const FIRST: u8 = 1;
+pub(super) const FIRST: u8 = 1;
 
 impl Evidence {
     /// Returns what was seen on `side` of packets with a tunnel around what is inside, and which tunnels that place has.
@@ -23,6 +23,11 @@ impl Evidence {
         let ends = [Some(&self.local), self.peer.as_ref()].into_iter().flatten();
         let mut all = ends.chain(self.vias.iter().map(|via| &via.trace)).map(|trace| &trace.host);
         kernel.shares_kernel(&self.facts_on(other)) && all.any(|host| host.everywhere && host.shares_kernel(&kernel))
+    }
+
+    /// Reports whether both are one network namespace, which packets that carry probes may begin in and the probes cross.
+    pub(super) fn is_one_place(&self, one: Side, other: Side) -> bool {
+        one == other || self.facts_on(one).is_same_place(&self.facts_on(other))
     }
 
     fn facts_on(&self, side: Side) -> HostFacts {

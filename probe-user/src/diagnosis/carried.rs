@@ -41,7 +41,7 @@ pub(super) struct Crossing {
 
 /// Returns every carried stretch of the way, in path order.
 pub(super) fn crossings(ledger: &Ledger, evidence: &Evidence) -> Vec<Crossing> {
-    if evidence.carried.is_empty() || evidence.layer.is_some() {
+    if evidence.carried.is_empty() {
         return Vec::new();
     }
     let mut found: Vec<Crossing> = Vec::new();

@@ -36,6 +36,7 @@ mod ttl;
 mod tun;
 pub(super) mod tun_program;
 mod tunnel;
+pub(super) mod tunnel_unused;
 mod unheard_error;
 mod unit;
 mod varied;
@@ -76,6 +77,8 @@ const EXPLAIN: &[Explain] = &[
     device_redirect::explain,
     tun_program::explain,
     tunnel::explain,
+    tunnel_unused::to_itself,
+    tunnel_unused::down,
     beside_tunnel::explain,
     loopback::bound_elsewhere,
     loopback::explain,

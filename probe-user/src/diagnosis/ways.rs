@@ -64,6 +64,9 @@ pub(super) fn notes(evidence: &Evidence, hosts: &[ViaHost], places: &[Place], st
     let told = |note: &String| stops.iter().any(|stop| stop.cause.detail.as_ref() == Some(note));
     notes.extend(explain::tun_program::notes(evidence));
     notes.extend(explain::beside_tunnel::notes(evidence).into_iter().filter(|note| !told(note)));
+    if !stops.is_empty() {
+        notes.extend(explain::tunnel_unused::notes(evidence).into_iter().filter(|note| !told(note)));
+    }
     notes.extend(beyond_the_bounds(evidence));
     notes
 }

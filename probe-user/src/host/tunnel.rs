@@ -12,13 +12,10 @@ use netlink_packet_route::{
 };
 
 use super::{device::netlink, link_facts, or_log, tun, wireguard};
-use crate::model::trace::{FdbEntry, TunnelFacts, frame::hardware_address};
+use crate::model::trace::{FdbEntry, TunnelFacts, frame::hardware_address, tunnel::MAX_ENTRIES};
 
 /// Kinds whose packets can be opened.
 const KINDS: [&str; 9] = ["vxlan", "geneve", "gre", "gretap", "ip6gre", "ip6gretap", "erspan", "ipip", "sit"];
-
-/// How many entries of a forwarding table are listed at most.
-const MAX_ENTRIES: usize = 64;
 
 /// Returns the tunnels, without their forwarding tables.
 ///
@@ -168,6 +165,8 @@ fn vxlan(facts: &mut TunnelFacts, told: &[InfoVxlan]) -> Option<u32> {
             InfoVxlan::Port(port) => facts.port = Some(*port),
             InfoVxlan::Learning(on) => facts.learning = *on,
             InfoVxlan::Ttl(ttl) => facts.ttl = *ttl,
+            InfoVxlan::UDPZeroCsumTX(on) => facts.sends_unchecked = *on,
+            InfoVxlan::UDPZeroCsumRX(on) => facts.takes_unchecked = *on,
             InfoVxlan::Gpe => facts.generic = true,
             InfoVxlan::CollectMetadata(on) => facts.external = *on,
             _ => {}

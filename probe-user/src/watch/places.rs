@@ -419,6 +419,7 @@ impl Places {
         if self.layers > 0 && !sender.is_unspecified() {
             // A tunnel sends from an address of its own host.
             findings.extend(route::own_address(sender));
+            findings.extend(route::path_mtu(sender, target, self.of_packets()));
         }
         // Where the target is, answers have its address as their source: rules may choose by it.
         let answers = matches!(own, Some(Finding::Address { own: true, .. }));

@@ -8,7 +8,7 @@ use std::{
 use probe_ebpf::{Echo, Hop, contract::crossing::CROSSING_HOPS, hop::HOPS};
 
 use crate::{
-    diagnosis::{Evidence, ProbeMode, Responder, Target, hooks, path::Side, tunnel_layer::TunnelLayer},
+    diagnosis::{Evidence, around::FIRST, ProbeMode, Responder, Target, hooks, path::Side, tunnel_layer::TunnelLayer},
     model::trace::{
         Drop, Finding, HeardError, HopTrace, HostFacts, HostTrace, PlaceTrace, ProbePassage, Received, SenderTrace,
         SentProbe, TunnelFacts, ViaTrace, tunnel::ANY_ADDRESS,
@@ -65,10 +65,28 @@ pub(super) fn of(known: &Known<'_>, evidence: &Evidence) -> Option<Outer> {
         evidence.sides().find(|side| *side != known.from && carried(*side).is_some_and(has))
     });
     let far_place = to_side.and_then(carried);
-    let far = far_place.and_then(|place| tunnel.counterpart(&place.tunnels)).cloned();
+    let far = far_place.and_then(|place| tunnel.counterpart(&place.tunnels, from, to)).cloned();
     let ends = (evidence.local.host.address, Some(evidence.target.address));
     let (inner_from, inner_to) = if known.leg == evidence.first_leg() { ends } else { (ends.1, ends.0) };
-    let layer = TunnelLayer { leg: known.leg, far, from, to, inner_from, inner_to, lladdr: inner, tunnel };
+    let header = 8 + if evidence.is_v6() { 40 } else { 20 };
+    let probe_bytes = evidence.sending.socket.as_ref().map(|socket| u32::from(socket.size) + header);
+    // A packet of the tunnel inside is what this one carries.
+    let within = evidence.layer.as_ref();
+    let inner_bytes = within.map_or(probe_bytes, |layer| Some(layer.inner_bytes? + layer.around()?));
+    let lengths = evidence.controls.iter().find_map(|control| control.packet_sizes(evidence.is_v6()));
+    let layer = TunnelLayer {
+        leg: known.leg,
+        far,
+        from,
+        to,
+        inner_from,
+        inner_to,
+        inner_bytes,
+        lengths,
+        depth: within.map_or(FIRST, |layer| layer.depth + 1),
+        lladdr: inner,
+        tunnel,
+    };
     let (sender, target) = if known.leg == Echo::Request { (from, to) } else { (to, from) };
     let near_host = near.map(|place| host(place, known.from, from, &layer, evidence)).unwrap_or_default();
     let far_host = far_place.zip(to_side).map(|(place, side)| host(place, side, to, &layer, evidence));
@@ -87,7 +105,7 @@ pub(super) fn of(known: &Known<'_>, evidence: &Evidence) -> Option<Outer> {
         peer,
         places: places(&ends, &legible, evidence),
         vias: unheard(&evidence.vias),
-        carried: Vec::new(),
+        carried: further_out(&evidence.carried),
         layer: Some(layer),
         walk: None,
         controls: Vec::new(),
@@ -154,7 +172,8 @@ fn places(ends: &[Side], legible: &impl Fn(Side) -> bool, evidence: &Evidence) -
         let side = Side::Via(number);
         let names = place.identity();
         let carried = evidence.seen_around(side);
-        match carried.filter(|_| !ends.contains(&side) && legible(side)) {
+        let is_end = ends.iter().any(|end| evidence.is_one_place(*end, side));
+        match carried.filter(|_| !is_end && legible(side)) {
             Some(carried) => PlaceTrace {
                 name: names.name,
                 enter: names.enter,
@@ -217,6 +236,12 @@ fn host(
         heard: heard(&base.heard, place),
         ..HostTrace::default()
     }
+}
+
+/// Returns what was seen of the probes with more layers around them, as those around the packets of the first one.
+fn further_out(carried: &[PlaceTrace]) -> Vec<PlaceTrace> {
+    let deeper = carried.iter().filter(|place| place.layers > FIRST);
+    deeper.map(|place| PlaceTrace { layers: place.layers - 1, ..place.clone() }).collect()
 }
 
 /// Returns the hosts in between without the ICMP errors that came to them: those are about the probes, and those about what carries

@@ -35,21 +35,24 @@ pub(in crate::diagnosis) fn of_gap(
     let crossing = crossings.iter().filter(|_| crosses).find(fits)?;
     let layer = crossing.evidence.layer.as_ref()?;
     let ledger = Ledger::new(&crossing.evidence);
-    let of_gap = |mut outer: Gap| {
+    let narrowed = |mut outer: Gap| {
         outer.probes = outer.probes.intersection(&gap.probes).copied().collect::<BTreeSet<u16>>();
         (!outer.probes.is_empty()).then_some(outer)
     };
-    let gaps = ledger.gaps(&crossing.evidence).into_iter().filter_map(of_gap);
+    let gaps = ledger.gaps(&crossing.evidence).into_iter().filter_map(narrowed);
     let gaps = gaps.flat_map(|outer| outer.split(&crossing.evidence));
+    let further = super::crossings(&ledger, &crossing.evidence);
     let mut whole = None;
-    let stops: Vec<Stop> = gaps
-        .filter_map(|outer| {
-            let stop = (judge.stop)(&outer, &crossing.evidence)?;
+    let mut stops = Vec::new();
+    for outer in gaps {
+        let Some(stop) = (judge.stop)(&outer, &crossing.evidence) else { continue };
+        let further = of_gap(&outer, &stop, &further, &crossing.evidence, judge);
+        for stop in further.unwrap_or_else(|| vec![stop]) {
             let whole = whole.get_or_insert_with(|| (judge.diagnose)(&crossing.evidence));
             let text = sentence::of_carried(&stop, whole, &crossing.evidence);
-            Some(translated(stop, &text, (gap, own), crossing, layer, evidence))
-        })
-        .collect();
+            stops.push(translated(stop, &text, (gap, own), crossing, layer, evidence));
+        }
+    }
     (!stops.is_empty()).then_some(stops)
 }
 

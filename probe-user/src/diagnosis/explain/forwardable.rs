@@ -5,7 +5,7 @@
 
 use super::{StopCase, StopExplanation};
 use crate::{
-    diagnosis::control::ControlKind,
+    diagnosis::{control::ControlKind, tunnel_layer::TunnelLayer},
     model::trace::{LinkFacts, plain_function},
 };
 
@@ -43,17 +43,23 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     });
     let takes = match (narrow, passes) {
         (Some(facts), _) if facts.mtu > 0 => format!(" (MTU {})", facts.mtu),
-        (_, Some(packet)) => format!(": up to {packet} bytes pass"),
+        (_, Some(packet)) if case.evidence.layer.is_none() => format!(": up to {packet} bytes pass"),
         _ => String::new(),
     };
+    let layer = case.evidence.layer.as_ref();
+    let length = layer.and_then(TunnelLayer::length).map(|length| format!(": {length}")).unwrap_or_default();
+    let destination = drop.destination;
+    let most = narrow.map(|facts| facts.mtu).filter(|mtu| *mtu > 0);
+    let header = if destination.is_ipv6() { 40 + 8 } else { 20 + 8 };
+    let size = most.unwrap_or(1500).saturating_sub(header);
     Some(StopExplanation {
-        detail: Some(format!("longer than {named} takes{takes}")),
+        detail: Some(format!("longer than {named} takes{takes}{length}")),
         meaning: "Both ends of a link need the same MTU. A bridge or a veth pair drops what is longer without an ICMP \
                   error, so path MTU discovery does not learn of it."
             .to_owned(),
         commands: vec![
             format!("ip link show dev {look}"),
-            format!("ping -M do -s 1472 -c 2 {}", case.evidence.target.address),
+            format!("ping -M do -s {size} -c 2 {destination}"),
         ],
         ..StopExplanation::default()
     })

@@ -3,7 +3,7 @@
 use super::{StopCase, StopExplanation};
 use crate::{
     diagnosis::{document::Layer, path::Side},
-    model::trace::{Finding, LinkFacts},
+    model::trace::{Finding, LinkFacts, TunnelFacts},
 };
 
 /// Gives commands for that device.
@@ -41,7 +41,7 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
             ..StopExplanation::default()
         });
     }
-    if let Some(found) = below(case, side, interface).filter(|_| up) {
+    if let Some(found) = below(case, side, interface).or_else(|| bridge(case, side, interface)).filter(|_| up) {
         return Some(found);
     }
     let (meaning, commands) = if up {
@@ -81,6 +81,41 @@ fn below(case: &StopCase<'_>, side: Side, interface: &str) -> Option<StopExplana
             "A {kind} device sends and takes by the device on which it is made: without that nothing leaves or comes in."
         ),
         commands: vec![first, format!("ip -d link show dev {interface}")],
+        ..StopExplanation::default()
+    })
+}
+
+/// Explains a bridge without a carrier: it has one as long as one of its ports has.
+fn bridge(case: &StopCase<'_>, side: Side, interface: &str) -> Option<StopExplanation> {
+    let evidence = case.evidence;
+    let is_bridge = |finding: &Finding| match finding {
+        Finding::Device(device) => device.interface == interface && device.kind.as_deref() == Some("bridge"),
+        _ => false,
+    };
+    evidence.findings(side).any(is_bridge).then_some(())?;
+    let show = format!("ip link show master {interface}");
+    // What is a port at the other end of the tunnel, and of no bridge here.
+    let tunnels = evidence.seen_around(side).map(|place| place.tunnels.as_slice()).unwrap_or_default();
+    let elsewhere = || evidence.sides().filter(|other| *other != side).filter_map(|other| evidence.seen_around(other));
+    let is_port = |tunnel: &&TunnelFacts| {
+        let far = |other: &TunnelFacts| other.kind == tunnel.kind && other.vni == tunnel.vni && other.master.is_some();
+        elsewhere().any(|place| place.tunnels.iter().any(far))
+    };
+    let loose = tunnels.iter().filter(|tunnel| tunnel.master.is_none()).find(is_port);
+    let (detail, commands) = match loose {
+        Some(TunnelFacts { interface: tunnel, .. }) => (
+            format!(
+                "{interface} has no carrier: none of its ports has one, and {tunnel}, which is the port of a bridge at the other end of the \
+                 tunnel, is that of none here"
+            ),
+            vec![format!("ip link set dev {tunnel} master {interface}"), show],
+        ),
+        None => (format!("{interface} has no carrier: none of its ports has one"), vec![show]),
+    };
+    Some(StopExplanation {
+        detail: Some(detail),
+        meaning: format!("{interface} is a bridge: it has a carrier as long as one of its ports is up and has one."),
+        commands,
         ..StopExplanation::default()
     })
 }

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use super::{StopCase, StopExplanation, ttl};
 use crate::{
-    diagnosis::{path::Side, places::DropPoint, tunnel_layer::TunnelLayer},
-    model::trace::{FdbEntry, Finding, TunnelFacts, tunnel::ANY_ADDRESS},
+    diagnosis::{document::IcmpSaid, path::Side, places::DropPoint, tunnel_layer::TunnelLayer},
+    model::trace::{FdbEntry, Finding, TunnelFacts, plain_function, tunnel::ANY_ADDRESS},
 };
 use probe_ebpf::{Echo, Hop};
 
@@ -14,6 +14,7 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     let ends = Ends::of(case)?;
     match case.stop.place {
         DropPoint::Encapsulation => ends.not_made(),
+        DropPoint::FragmentOut => ends.too_long(),
         DropPoint::Decapsulation => ends.not_taken(case),
         DropPoint::Neighbour
         | DropPoint::Network
@@ -99,7 +100,7 @@ impl<'a> Ends<'a> {
         let look = format!("ip -d -s link show dev {device}");
         let bridged = matches!(self.tunnel.kind.as_str(), "vxlan" | "gretap" | "geneve");
         if bridged
-            && self.tunnel.fdb.is_some()
+            && self.tunnel.has_whole_table()
             && self.entry().is_none()
             && self.tunnel.remote.is_none()
             && !self.tunnel.external
@@ -220,6 +221,20 @@ impl<'a> Ends<'a> {
                 vec![format!("ip link set dev {other} address NEW"), show(other)],
             );
         }
+        let unchecked = to.is_ipv6() && self.tunnel.sends_unchecked && !far.takes_unchecked;
+        if unchecked && case.stop.cause.reason.as_deref() == Some("UDP_CSUM") {
+            return self.told(
+                self.to,
+                format!(
+                    "{device} of {near} sends without a UDP checksum (udp6zerocsumtx), and {other} of {there} does not accept that"
+                ),
+                format!(
+                    "Over IPv6 a device takes packets without a checksum only if it is made with udp6zerocsumrx: that of {there} has to be, \
+                     or that of {near} without udp6zerocsumtx."
+                ),
+                [vec![show(other)], anew(&TunnelFacts { takes_unchecked: true, ..far.clone() })].concat(),
+            );
+        }
         let reason = case.stop.cause.reason.as_deref().unwrap_or("no reason given");
         self.told(
             self.to,
@@ -231,36 +246,146 @@ impl<'a> Ends<'a> {
 
     /// Explains a loss on the way to the far end.
     fn lost(&self) -> Option<StopExplanation> {
+        let said = self.case.stop.cause.icmp.as_ref();
+        let freed = self.case.gap.events(self.case.evidence).iter().any(|event| {
+            event.drop.reason == "IP_INHDR" && plain_function(&event.drop.function).ends_with("_forward")
+        });
+        if let Some(few) = self.few_hops().filter(|_| freed || self.case.stop.place == DropPoint::Network) {
+            return Some(few);
+        }
         (self.case.stop.place == DropPoint::Network).then_some(())?;
         let (device, near) = (&self.tunnel.interface, self.name(self.from));
-        let probe = *self.case.gap.probes.first()?;
-        let ttl = ttl::at(self.case, self.from, Hop::Xmit, self.layer.leg, probe).filter(|ttl| *ttl < ttl::FEW);
-        if let Some(ttl) = ttl.filter(|ttl| *ttl == self.tunnel.ttl) {
+        let to = self.layer.to?;
+        let try_it = format!("probe diagnose {to} --walk");
+        if let Some(said) = said {
+            return Some(self.refused(said, to, try_it));
+        }
+        let out = self.case.evidence.crossed(self.from, self.layer.leg, false);
+        let below = self.case.evidence.findings(self.from).find_map(|finding| match finding {
+            Finding::Device(facts) if facts.interface == out => facts.kind.as_deref(),
+            _ => None,
+        });
+        if below.is_some_and(|kind| kind == self.tunnel.kind) {
             return self.told(
                 self.from,
-                format!("they left {near} with TTL {ttl}, as {device} is told to send them"),
-                format!(
-                    "Each router takes one off the TTL: {ttl} may be too few for the way to the far end of the tunnel."
-                ),
-                vec![
-                    format!("ip link set dev {device} type {} ttl 64", self.tunnel.kind),
-                    format!("ip -d link show dev {device}"),
-                ],
+                format!("they left {near} by {out}, which is a tunnel itself: what carries its packets is not followed from here"),
+                format!("A diagnosis to {to} has {out} for its tunnel, and follows what carries that."),
+                vec![format!("probe diagnose {to}"), format!("ip -d link show dev {out}")],
             );
         }
-        let to = self.layer.to?;
-        let (detail, meaning) = if self.case.stop.cause.icmp.is_some() {
-            (
-                format!("the ICMP error is about the packets of {device} and went to {near}"),
-                format!("What its sender does with packets to {to} decides, whatever they carry."),
-            )
-        } else {
-            (
+        // Those are read only where the probes themselves are inside.
+        if self.tunnel.is_sealed() || self.layer.depth > 1 {
+            return self.told(
+                self.from,
                 format!("ICMP errors about packets of {device} go to {near}, where nobody told of them"),
                 format!("They are lost between the two hosts. What carries {device} can be tried by itself."),
-            )
+                vec![try_it],
+            );
+        }
+        if let (Some((passes, fails)), Some(around)) = (self.layer.lengths, self.layer.around()) {
+            return self.told(
+                self.from,
+                format!(
+                    "up to {passes} bytes inside pass, {} with what {device} puts around them ({around}), and {fails} do not; no ICMP \
+                     error about that came to {near}",
+                    passes + around
+                ),
+                format!(
+                    "A link on the way to {to} takes no more, or loses fragments, and nobody says so. With an MTU of {passes} at {device} \
+                     and at what sends into it nothing is too long."
+                ),
+                vec![format!("ip link set dev {device} mtu {passes}"), format!("tracepath -n {to}")],
+            );
+        }
+        self.told(
+            self.from,
+            format!("no ICMP error that quotes them came to {near}"),
+            format!(
+                "They are lost between the two hosts, and nobody reported why; errors that quote less than a whole probe cannot be \
+                 told apart from those about others. What carries {device} can be tried by itself."
+            ),
+            vec![try_it],
+        )
+    }
+
+    /// Explains packets that left with a TTL that is too low, if the device itself is told to send them so.
+    fn few_hops(&self) -> Option<StopExplanation> {
+        let (device, near) = (&self.tunnel.interface, self.name(self.from));
+        let probe = *self.case.gap.probes.first()?;
+        let ttl = ttl::at(self.case, self.from, Hop::Xmit, self.layer.leg, probe).filter(|ttl| *ttl < ttl::FEW)?;
+        (ttl == self.tunnel.ttl).then_some(())?;
+        self.told(
+            self.from,
+            format!("they left {near} with TTL {ttl}, as {device} is told to send them"),
+            format!(
+                "Each router takes one off the TTL: {ttl} may be too few for the way to the far end of the tunnel."
+            ),
+            vec![
+                format!("ip link set dev {device} type {} ttl 64", self.tunnel.kind),
+                format!("ip -d link show dev {device}"),
+            ],
+        )
+    }
+
+    /// Explains packets about which a router told the host that makes them.
+    fn refused(&self, said: &IcmpSaid, to: IpAddr, try_it: String) -> StopExplanation {
+        let (device, near, router) = (&self.tunnel.interface, self.name(self.from), said.from);
+        let version = if to.is_ipv4() { "-4" } else { "-6" };
+        let length = self.layer.length().filter(|_| said.is_too_big());
+        let route = format!("ip {version} route get {to}");
+        let (meaning, commands) = match self.layer.around().filter(|_| said.is_too_big()) {
+            Some(around) => (
+                format!(
+                    "{router} passes on no packet of that length, and packets of {device} must not be fragmented. The MTU of \
+                     {device} must be {around} less than that of the narrowest link on its way."
+                ),
+                vec![route, format!("ip -d link show dev {device}"), format!("tracepath -n {to}")],
+            ),
+            None => (
+                format!(
+                    "{router} is on the way to the far end of {device}. It tells {near}, which sends the packets of the tunnel; the \
+                     sender of the probes inside is never told."
+                ),
+                vec![try_it, route],
+            ),
         };
-        self.told(self.from, detail, meaning, vec![format!("probe diagnose {to} --walk")])
+        StopExplanation { detail: length, meaning, commands, on: Some(self.from), ..StopExplanation::default() }
+    }
+
+    /// Explains packets that the host that makes them cannot send in one piece.
+    fn too_long(&self) -> Option<StopExplanation> {
+        let stop = &self.case.stop;
+        (stop.whose.side() == Some(self.from)).then_some(())?;
+        let (length, around, to) = (self.layer.length()?, self.layer.around()?, self.layer.to?);
+        let (device, near) = (&self.tunnel.interface, self.name(self.from));
+        let out = self.case.evidence.crossed(self.from, self.layer.leg, false);
+        let findings = || self.case.evidence.findings(self.from);
+        let learned = findings().find_map(|finding| match finding {
+            Finding::PathMtu { to: about, mtu, .. } if *about == to => Some(*mtu),
+            _ => None,
+        });
+        let own = findings().find_map(|finding| match finding {
+            Finding::Device(facts) if facts.interface == out && facts.mtu > 0 => Some(facts.mtu),
+            _ => None,
+        });
+        let inner = self.layer.inner_bytes?;
+        let own = own.or(self.tunnel.lower_mtu.filter(|_| self.tunnel.lower.as_deref() == Some(out)));
+        let fits = |mtu: u32| mtu < inner + around;
+        let (limit, narrow) = match (own.filter(|mtu| fits(*mtu)), learned.filter(|mtu| fits(*mtu))) {
+            (_, Some(mtu)) if own.is_none_or(|own| mtu < own) => (format!("the path MTU to {to} is {mtu}"), Some(mtu)),
+            (Some(mtu), _) => (format!("the MTU of {out} is {mtu}"), Some(mtu)),
+            _ => (format!("that is longer than {out} or the path to {to} takes"), None),
+        };
+        let version = if to.is_ipv4() { "-4" } else { "-6" };
+        let most = narrow.and_then(|mtu| mtu.checked_sub(around));
+        let mend = most.map(|most| format!("ip link set dev {device} mtu {most}"));
+        let meaning = format!(
+            "{near} must not fragment packets of {device} (DF is set on them). An MTU of {device} and of what sends into it of {} \
+             leaves room for them.",
+            most.map_or_else(|| format!("{around} less than that"), |most| most.to_string())
+        );
+        let look = [format!("ip {version} route get {to}"), format!("ip -d link show dev {device}")];
+        self.told(self.from, format!("{length}, and {limit}"), meaning, mend.into_iter().chain(look).collect())
     }
 
     /// Explains that they go to an address that is not that of the far end's tunnel.
@@ -310,8 +435,11 @@ fn anew(device: &TunnelFacts) -> Vec<String> {
     add("local", local.map(|local| local.to_string()));
     add("remote", remote.map(|remote| remote.to_string()));
     add("dstport", port.map(|port| port.to_string()));
-    if kind == "vxlan" && !learning {
-        text.push_str(" nolearning");
-    }
+    let words = [
+        (kind == "vxlan" && !learning, " nolearning"),
+        (device.sends_unchecked, " udp6zerocsumtx"),
+        (device.takes_unchecked, " udp6zerocsumrx"),
+    ];
+    words.iter().filter(|(given, _)| *given).for_each(|(_, word)| text.push_str(word));
     vec![format!("ip link del {interface}"), text]
 }

@@ -5,16 +5,23 @@ use std::net::IpAddr;
 use super::{LostQuestion, search::Search};
 use crate::{
     diagnosis::path::Side,
-    model::trace::{NeighbourHop, NeighbourKind, NeighbourPacket, TunnelFacts, tunnel::ANY_ADDRESS},
+    model::trace::{NeighbourHop, NeighbourKind, NeighbourPacket, TunnelFacts, tun_program::names, tunnel::ANY_ADDRESS},
 };
 
 /// Returns what the asker's tunnel does with questions, if they leave by one. `owner`: who has the address, if that is known and
 /// watched; `name` is how it is called.
 pub(super) fn told(search: &Search<'_>, owner: Option<Side>, name: &str) -> Option<LostQuestion> {
     let tunnels = &search.evidence.seen_around(search.asker)?.tunnels;
-    let own = tunnels.iter().find(|tunnel| tunnel.is_behind(&search.interface))?;
-    let far = owner.and_then(|side| own.counterpart(&search.evidence.seen_around(side)?.tunnels));
+    let behind = || tunnels.iter().filter(|tunnel| tunnel.is_behind(&search.interface));
+    if let Some(tap) = behind().find(|tunnel| tunnel.is_sealed()) {
+        return behind().all(TunnelFacts::is_sealed).then(|| handed(tap));
+    }
+    let own = behind().next()?;
     let to = receivers(own);
+    let far = owner.and_then(|side| {
+        let there = &search.evidence.seen_around(side)?.tunnels;
+        own.counterpart(there, own.local, to.first().copied())
+    });
     let word = own.number_word();
     let show = format!("bridge fdb show dev {}", own.interface);
     if let Some(far) = far {
@@ -48,8 +55,8 @@ pub(super) fn told(search: &Search<'_>, owner: Option<Side>, name: &str) -> Opti
     }
     let at = far.and_then(|far| far.local);
     if to.is_empty() {
-        (own.fdb.is_some() && !own.external).then_some(())?;
-        let to = at.map_or_else(|| "ADDRESS".to_owned(), |address| address.to_string());
+        (own.kind == "vxlan" && own.has_whole_table() && !own.external).then_some(())?;
+        let to = at.or(own.remote).map_or_else(|| "ADDRESS".to_owned(), |address| address.to_string());
         return Some(LostQuestion {
             clause: format!("{} has no forwarding entry for broadcasts, and no default host", own.interface),
             meaning: format!(
@@ -68,6 +75,19 @@ pub(super) fn told(search: &Search<'_>, owner: Option<Side>, name: &str) -> Opti
             commands: vec![format!("bridge fdb append {ANY_ADDRESS} dev {} dst {at}", own.interface), show],
         });
     }
+    if let Some(far) = far.filter(|far| to.iter().all(|to| to.is_multicast() && far.remote != Some(*to))) {
+        let at = far.local.map_or_else(|| "ADDRESS".to_owned(), |local| local.to_string());
+        return Some(LostQuestion {
+            clause: format!(
+                "{} sends broadcasts to the group {hosts}, and {} of {name} is no member of it",
+                own.interface, far.interface
+            ),
+            meaning: "A device joins the group that it sends broadcasts to; both ends need the same one, or each other's address."
+                .to_owned(),
+            commands: vec![format!("bridge fdb append {ANY_ADDRESS} dev {} dst {at}", own.interface), show],
+        });
+    }
+    let grouped = to.iter().all(IpAddr::is_multicast);
     let number = own.vni.map(|number| format!(", {word} {number}")).unwrap_or_default();
     let port = own.port.map(|port| format!(", UDP port {port}")).unwrap_or_default();
     let first = to.iter().find(|to| !to.is_multicast());
@@ -76,10 +96,46 @@ pub(super) fn told(search: &Search<'_>, owner: Option<Side>, name: &str) -> Opti
     let way = format!("{} sends such packets to {hosts}{number}{port}", own.interface);
     Some(LostQuestion {
         clause: freed(search, own).map_or_else(|| way.clone(), |freed| format!("{way}, and {freed}")),
-        meaning: "What becomes of the packets of the tunnel decides: a route or a firewall between its two ends, or the far end itself."
-            .to_owned(),
+        meaning: if grouped {
+            format!(
+                "Routers pass on what is sent to a group only if they are set up for that (PIM): else {hosts} is heard on the same link \
+                 only. The addresses of the other hosts in place of a group need no such router."
+            )
+        } else {
+            "What becomes of the packets of the tunnel decides: a route or a firewall between its two ends, or the far end itself."
+                .to_owned()
+        },
         commands,
     })
+}
+
+/// Tells of questions that leave by a tun or tap device: they are for the program that holds it.
+fn handed(tap: &TunnelFacts) -> LostQuestion {
+    let device = &tap.interface;
+    let counts = tap.counts.unwrap_or_default();
+    let (clause, first) = if tap.programs.is_empty() {
+        (
+            format!("no program was found that has the tap device {device} open, and what leaves by it is for that program"),
+            "grep -l '^iff:' /proc/[0-9]*/fdinfo/*".to_owned(),
+        )
+    } else {
+        let read = match (counts.read, counts.refused) {
+            (0, 0) => ", which read nothing from it".to_owned(),
+            (0, refused) => format!(", which read nothing from it: {refused} found its queue full"),
+            (read, _) => format!(", which read {read} from it"),
+        };
+        (
+            format!("{device} hands them to {}{read}", names(&tap.programs)),
+            format!("cat /proc/{}/wchan", tap.programs[0].pid),
+        )
+    };
+    LostQuestion {
+        clause,
+        meaning: format!(
+            "Behind {device} is what its program makes of it, such as the network card of a virtual machine: that answers, or nobody does."
+        ),
+        commands: vec![first, format!("ip -s link show dev {device}")],
+    }
 }
 
 /// Returns where the kernel freed the questions on their way through the tunnel, with its reason, in a clause.
@@ -98,7 +154,9 @@ fn freed(search: &Search<'_>, own: &TunnelFacts) -> Option<String> {
 /// Returns the hosts to which a tunnel sends broadcasts.
 fn receivers(tunnel: &TunnelFacts) -> Vec<IpAddr> {
     let entries = tunnel.fdb.iter().flatten().filter(|entry| entry.lladdr == ANY_ADDRESS).map(|entry| entry.to);
-    let mut to: Vec<IpAddr> = entries.chain(tunnel.remote).filter(|to| !to.is_unspecified()).collect();
+    // The device's own remote address has an entry of its own, which can be deleted.
+    let remote = tunnel.remote.filter(|_| tunnel.kind != "vxlan" || !tunnel.has_whole_table());
+    let mut to: Vec<IpAddr> = entries.chain(remote).filter(|to| !to.is_unspecified()).collect();
     to.sort_unstable();
     to.dedup();
     to

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use probe_ebpf::tunnel::{FOU, GENEVE, GRE, IPIP, MAX_PORTS, SEALED, SIT, Tunnels, VXLAN, VXLAN_GPE};
+use probe_ebpf::tunnel::{FOU, GENEVE, GRE, IPIP, MAX_PORTS, NESTED, SEALED, SIT, Tunnels, VXLAN, VXLAN_GPE};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -56,6 +56,12 @@ pub struct TunnelFacts {
     /// Whether its format names the protocol inside (VXLAN-GPE).
     #[serde(default)]
     pub generic: bool,
+    /// Whether what it sends by UDP over IPv6 has no checksum.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sends_unchecked: bool,
+    /// Whether it accepts such packets.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub takes_unchecked: bool,
     /// Whether each packet, or the route that it takes, says how it is sent.
     #[serde(default)]
     pub external: bool,
@@ -94,6 +100,9 @@ pub struct FdbEntry {
 /// The link-layer address of the entry for whatever no other entry matches.
 pub const ANY_ADDRESS: &str = "00:00:00:00:00:00";
 
+/// How many entries of a forwarding table are listed at most.
+pub const MAX_ENTRIES: usize = 1024;
+
 /// The kind of a device whose packets a program reads and writes, as in `ip link`.
 pub const TUN: &str = "tun";
 
@@ -123,6 +132,11 @@ impl TunnelFacts {
         }
     }
 
+    /// Reports whether all of its forwarding table was read: what is not in it is not there.
+    pub fn has_whole_table(&self) -> bool {
+        self.fdb.as_ref().is_some_and(|fdb| fdb.len() < MAX_ENTRIES)
+    }
+
     /// Returns the entry of the forwarding table for a link-layer address.
     pub fn entry_for(&self, lladdr: &str) -> Option<&FdbEntry> {
         self.fdb.iter().flatten().find(|entry| entry.lladdr == lladdr)
@@ -134,11 +148,23 @@ impl TunnelFacts {
         self.interface == interface || self.master.as_deref() == Some(interface)
     }
 
-    /// Returns which of `tunnels` is likeliest its other end.
-    pub fn counterpart<'a>(&self, tunnels: &'a [Self]) -> Option<&'a Self> {
-        let kind = |other: &&Self| other.kind == self.kind;
-        let number = |other: &&Self| kind(other) && other.vni == self.vni;
-        tunnels.iter().find(number).or_else(|| tunnels.iter().find(kind))
+    /// Returns which of `tunnels` is its other end, for packets that are sent `from` there `to` here: one with its number; else one
+    /// that has that address or sends to where they come from; else the only one of its kind.
+    pub fn counterpart<'a>(
+        &self,
+        tunnels: &'a [Self],
+        from: Option<IpAddr>,
+        to: Option<IpAddr>,
+    ) -> Option<&'a Self> {
+        let of_kind = || tunnels.iter().filter(|other| other.kind == self.kind);
+        let number = of_kind().find(|other| other.vni == self.vni);
+        let sends_back = |other: &&Self| {
+            let mut hosts = other.fdb.iter().flatten().map(|entry| entry.to).chain(other.remote);
+            from.is_some_and(|from| hosts.any(|host| host == from)) || to.is_some() && other.local == to
+        };
+        let alike = |other: &&Self| (other.port == self.port, other.interface == self.interface);
+        let only = || of_kind().next().filter(|_| of_kind().count() == 1);
+        number.or_else(|| of_kind().filter(sends_back).max_by_key(alike)).or_else(only)
     }
 
     /// Returns the name of the number that tells its packets apart: those with another number are not for it.
@@ -171,6 +197,10 @@ impl TunnelFacts {
 pub fn known(devices: &[TunnelFacts]) -> Tunnels {
     let mut tunnels = Tunnels::default();
     devices.iter().for_each(|device| device.add_to(&mut tunnels));
+    let is_lower = |name: &String| devices.iter().any(|device| device.interface == *name && !device.is_sealed());
+    if devices.iter().filter_map(|device| device.lower.as_ref()).any(is_lower) {
+        tunnels.protocols |= NESTED;
+    }
     with_usual(tunnels)
 }
 

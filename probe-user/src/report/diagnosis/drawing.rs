@@ -46,10 +46,14 @@ struct Track {
 /// Draws both legs.
 pub(super) fn draw(out: &mut dyn Write, diagnosis: &Diagnosis, style: &Style) -> io::Result<()> {
     let tracks = tracks(diagnosis);
-    let inner = diagnosis.carried.iter().flat_map(|stretch| heads(&stretch.path, &self::tracks(&stretch.path)));
-    let widest = heads(diagnosis, &tracks).into_iter().chain(inner).map(|head| head.chars().count()).max();
-    let last = lines(out, diagnosis, style, widest.unwrap_or(0) + 2)?;
+    let last = lines(out, diagnosis, style, widest(diagnosis) + 2)?;
     tail(out, diagnosis, last.map(|last| &tracks[last]), style)
+}
+
+/// Returns how wide the widest name of a line is, with what carries it, layer by layer.
+fn widest(diagnosis: &Diagnosis) -> usize {
+    let own = heads(diagnosis, &tracks(diagnosis)).into_iter().map(|head| head.chars().count());
+    own.chain(diagnosis.carried.iter().map(|stretch| widest(&stretch.path))).max().unwrap_or(0)
 }
 
 fn heads(diagnosis: &Diagnosis, tracks: &[Track]) -> Vec<String> {
