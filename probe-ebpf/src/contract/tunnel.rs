@@ -57,11 +57,19 @@ pub struct HandedProbes {
 }
 
 impl HandedProbes {
-    /// Adds a probe whose packet has this many bytes, in place of the oldest.
+    /// Adds a probe whose packet has this many bytes, in place of the same one with fewer layers around it or of the oldest.
     #[inline(always)]
     pub fn add(&mut self, now: u64, bytes: u32, probe: u32) {
-        let at = self.count as usize % HANDED_SLOTS;
-        self.count = self.count.wrapping_add(1);
+        let mut at = self.count as usize % HANDED_SLOTS;
+        let mut found = false;
+        for slot in 0..HANDED_SLOTS {
+            if self.times[slot] != 0 && (self.probes[slot] as u32 ^ probe) & !SEALED_LAYERS == 0 {
+                (at, found) = (slot, true);
+            }
+        }
+        if !found {
+            self.count = self.count.wrapping_add(1);
+        }
         if let (Some(time), Some(slot)) = (self.times.get_mut(at), self.probes.get_mut(at)) {
             *time = now;
             *slot = u64::from(bytes) << 32 | u64::from(probe);
@@ -89,16 +97,21 @@ impl HandedProbes {
     }
 }
 
-/// Encodes a probe, and whether it is the reply to it.
+/// In a [`sealed_probe`]: the layers around it.
+const SEALED_LAYERS: u32 = 3 << SEALED_LAYER_SHIFT;
+const SEALED_LAYER_SHIFT: u32 = 29;
+
+/// Encodes a probe, whether it is the reply to it, and how many layers of tunnels it had around it when it was handed to a
+/// program, below [`MAX_LAYERS`].
 #[inline(always)]
-pub const fn sealed_probe(probe: u32, reply: bool) -> u32 {
-    (reply as u32) << 31 | probe
+pub const fn sealed_probe(probe: u32, reply: bool, layers: u8) -> u32 {
+    (reply as u32) << 31 | ((layers as u32) << SEALED_LAYER_SHIFT) & SEALED_LAYERS | probe & !(SEALED_LAYERS | 1 << 31)
 }
 
 /// Returns what [`sealed_probe`] was made of.
 #[inline(always)]
-pub const fn of_sealed(word: u32) -> (u32, bool) {
-    (word & !(1 << 31), word >> 31 != 0)
+pub const fn of_sealed(word: u32) -> (u32, bool, u8) {
+    (word & !(SEALED_LAYERS | 1 << 31), word >> 31 != 0, ((word & SEALED_LAYERS) >> SEALED_LAYER_SHIFT) as u8)
 }
 
 /// Every kind of tunnel, as encoded in [`crate::Config::opens`].
@@ -208,13 +221,25 @@ mod tests {
         let mut handed = HandedProbes::default();
         assert_eq!(handed.take(5, 1500), None);
         for probe in 1..=5 {
-            handed.add(10 + u64::from(probe), 84, sealed_probe(probe, probe == 4));
+            handed.add(10 + u64::from(probe), 84, sealed_probe(probe, probe == 4, 0));
         }
         assert_eq!(handed.take(20, 83), None);
-        assert_eq!(handed.take(20, 84).map(of_sealed), Some((5, false)));
-        assert_eq!(handed.take(20, 84).map(of_sealed), Some((4, true)));
-        assert_eq!(handed.take(12 + SEALING_NS, 84).map(of_sealed), Some((3, false)));
+        assert_eq!(handed.take(20, 84).map(of_sealed), Some((5, false, 0)));
+        assert_eq!(handed.take(20, 84).map(of_sealed), Some((4, true, 0)));
+        assert_eq!(handed.take(12 + SEALING_NS, 84).map(of_sealed), Some((3, false, 0)));
         assert_eq!((handed.take(12 + SEALING_NS, 84), handed.take(20, 84)), (None, Some(2)));
         assert_eq!(handed.take(20, 84), None);
+    }
+
+    #[test]
+    fn a_probe_that_is_handed_on_in_another_packet_is_one_probe() {
+        let mut handed = HandedProbes::default();
+        handed.add(10, 84, sealed_probe(6, false, 0));
+        handed.add(11, 84, sealed_probe(7, false, 0));
+        handed.add(12, 134, sealed_probe(6, false, 1));
+        assert_eq!(handed.count, 2);
+        assert_eq!(handed.take(20, 1400).map(of_sealed), Some((6, false, 1)));
+        assert_eq!(handed.take(20, 1400).map(of_sealed), Some((7, false, 0)));
+        assert_eq!(handed.take(20, 1400), None);
     }
 }

@@ -24,11 +24,11 @@ pub(crate) fn is_on() -> bool {
     config!(opens) & SEALED_BIT != 0
 }
 
-/// Notes that the `probe`, which `packet` is, was handed to a device in the namespace with the inode `netns`: a program may read it
-/// there.
+/// Notes that the `probe`, which `packet` is, was handed with `layers` of tunnels around it to a device in the namespace with the
+/// inode `netns`: a program may read it there.
 #[inline(always)]
-pub(crate) fn handed(netns: u32, packet: &EchoPacket, probe: u32) -> Option<()> {
-    let word = sealed_probe(probe, packet.kind.echo == Echo::Reply);
+pub(crate) fn handed(netns: u32, packet: &EchoPacket, probe: u32, layers: u8) -> Option<()> {
+    let word = sealed_probe(probe, packet.kind.echo == Echo::Reply, layers);
     if SEALING.get_ptr_mut(netns).is_none() {
         let _ = SEALING.insert(netns, HandedProbes::zeroed(), BPF_NOEXIST);
     }
@@ -52,11 +52,11 @@ pub(crate) fn sent(netns: u32, packet: &SealedPacket) -> Option<()> {
     SEALED.insert(packet.key, word, BPF_ANY).ok()
 }
 
-/// Returns which probe the packet is, and which leg of it.
+/// Returns which probe the packet is, which leg of it, and how many layers of tunnels it has around it below that of the program.
 #[inline(always)]
-pub(crate) fn find(packet: &SealedPacket) -> Option<(u32, Echo)> {
+pub(crate) fn find(packet: &SealedPacket) -> Option<(u32, Echo, u8)> {
     let word = SEALED.get_ptr(packet.key)?;
     // SAFETY: the map gave a valid pointer, and an entry is never changed.
-    let (probe, reply) = of_sealed(unsafe { *word });
-    Some((probe, if reply { Echo::Reply } else { Echo::Request }))
+    let (probe, reply, layers) = of_sealed(unsafe { *word });
+    Some((probe, if reply { Echo::Reply } else { Echo::Request }, layers))
 }

@@ -96,6 +96,8 @@ pub(crate) struct SkbEcho {
     pub(crate) bytes: KernelBytes,
     /// How many layers of tunnels it has around it.
     pub(crate) layers: u8,
+    /// Whether the outermost layer is that of a program, so that nothing of the probe itself can be read.
+    pub(crate) is_sealed: bool,
     /// Where the outermost IP header starts: that of the echo packet itself without a tunnel.
     outermost: KernelBytes,
 }
@@ -239,8 +241,12 @@ impl Skb {
                 if sealed::is_on()
                     && let Some(packet) = sealed_packet(&bytes)
                 {
-                    let (probe, leg) = sealed::find(&packet).ok_or(Skip::NotEcho)?;
-                    return Ok(SkbPacket::Echo(as_echo((bytes, outermost), (probe, leg), layers + 1)?));
+                    let (probe, leg, inner) = sealed::find(&packet).ok_or(Skip::NotEcho)?;
+                    let layers = layers + 1 + inner;
+                    if layers > MAX_LAYERS {
+                        return Err(Skip::NotEcho);
+                    }
+                    return Ok(SkbPacket::Echo(as_echo((bytes, outermost), (probe, leg), layers)?));
                 }
                 break look;
             };
@@ -268,7 +274,7 @@ impl Skb {
             packet.ttl = outer_header(&outermost).ok_or(Skip::Truncated)?.ttl;
         }
         let unmarked = marked.is_none() && !follow::is_on();
-        Ok(SkbPacket::Echo(SkbEcho { packet, probe, unmarked, bytes, layers, outermost }))
+        Ok(SkbPacket::Echo(SkbEcho { packet, probe, unmarked, bytes, layers, is_sealed: false, outermost }))
     }
 
     /// Recognizes it from now on as the probe that was handed last to the programs that hold tun devices in its namespace,
@@ -382,7 +388,7 @@ fn as_echo(
         icmp_bytes: 0,
         first_fragment: false,
     };
-    Ok(SkbEcho { packet, probe: Some(probe), unmarked: false, bytes, layers, outermost })
+    Ok(SkbEcho { packet, probe: Some(probe), unmarked: false, bytes, layers, is_sealed: true, outermost })
 }
 
 /// Returns the index of the `net_device` at `device`; 0 for null.

@@ -6,6 +6,7 @@ use probe_ebpf::{
     contract::{
         follow::{CAME, LEAVES as LEAVES_LATE, SENT_BY_PACKET_SOCKET},
         neighbour::{self as contract, ENTERS, LEAVES},
+        tunnel::MAX_LAYERS,
     },
 };
 
@@ -131,11 +132,12 @@ fn note(context: &BtfTracePointContext, hop: Hop, start: Start) -> Result<Option
         }
     }
     if hop == Hop::Xmit
-        && seen.layers == 0
+        && !seen.is_sealed
+        && seen.layers < MAX_LAYERS
         && sealed::is_on()
         && let Some(probe) = seen.probe
     {
-        sealed::handed(site.netns, &seen.packet, probe);
+        sealed::handed(site.netns, &seen.packet, probe, seen.layers);
     }
     // The stack takes the tag off before it frees what has no device for it.
     let tag = if matches!(start, Start::Data) { i32::from(skb.entry_tag()) } else { 0 };

@@ -11,7 +11,7 @@ use crate::{
         path::Side,
         places::{DropLocation, DropPoint, host_of},
     },
-    model::trace::{Finding, PortTrace, TunProgram, tun_program::names},
+    model::trace::{Finding, PortTrace, TunProgram, TunnelFacts, tun_program::names},
 };
 
 /// The reason of a stop of packets whose tunnel leads into itself.
@@ -65,7 +65,11 @@ pub(super) fn handed(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
 pub(super) fn routed_into_itself(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     let side = gap.last_seen.host;
     let around = evidence.seen_around(side)?;
-    let tunnel = around.tunnels.iter().find(|tunnel| tunnel.is_sealed() && !tunnel.programs.is_empty())?;
+    // What leaves by it around probes that did not may be of another tunnel, whose packets this one carries.
+    let devices = left_by(evidence, side, gap);
+    let sealed = |tunnel: &&TunnelFacts| tunnel.is_sealed() && !tunnel.programs.is_empty();
+    let mut handed = around.tunnels.iter().filter(|tunnel| devices.contains(&tunnel.interface.as_str()));
+    let tunnel = handed.find(sealed)?;
     let port = around.ports.iter().find(|port| port.interface == tunnel.interface)?;
     let seen = port.seen(Hop::DevQueue, gap.leg)?;
     let to = gap.probes.iter().find_map(|probe| seen.get(probe))?.destination?;

@@ -190,6 +190,33 @@ fn what_loses_the_packets_of_a_program_is_told() {
 }
 
 #[test]
+fn a_tunnel_inside_that_of_a_program_is_a_layer_of_its_own() {
+    if !common::is_root("a_tunnel_inside_that_of_a_program_is_a_layer_of_its_own") {
+        return;
+    }
+    let tunnel = Tunnel::of(Does::Carry, Does::Carry);
+    for (netns, own, far, lower) in [(&tunnel.pair.a, 1, 2, "ta"), (&tunnel.pair.b, 2, 1, "tb")] {
+        let vxlan = format!(
+            "ip link add vx0 mtu 1200 type vxlan id 7 dstport 8472 local 10.8.0.{own} remote 10.8.0.{far} dev {lower}
+            ip addr add 10.7.0.{own}/24 dev vx0
+            ip link set vx0 up
+            ping -c 1 -W 3 10.7.0.{own}"
+        );
+        sh(netns, &vxlan);
+    }
+    sh(&tunnel.pair.a, "ping -c 1 -W 3 10.7.0.2");
+    let rule = "nft 'add table inet t; add chain inet t c { type filter hook input priority 0; }'
+        nft 'add rule inet t c udp dport 5151 drop'";
+    sh(&tunnel.pair.b, rule);
+    let document = diagnosed_under(&tunnel.pair, "10.7.0.2 -c 3 -W 0.3 --format json", &EVERYWHERE).json();
+    stopped("input of B", &document, ["request", "peer", "netfilter"], "inet t, chain c");
+    let sentence = document["verdict"]["sentence"].as_str().unwrap_or_default();
+    for layer in ["packets of vx0 (10.8.0.1 to 10.8.0.2, VNI 7)", "behind the tun device ta (10.9.0.1 to 10.9.0.2)"] {
+        assert!(sentence.contains(layer), "{layer}: {sentence}");
+    }
+}
+
+#[test]
 fn a_program_that_sends_nothing_or_writes_nothing_is_named() {
     if !common::is_root("a_program_that_sends_nothing_or_writes_nothing_is_named") {
         return;
