@@ -173,7 +173,7 @@ fn inhabited(inode: u64) -> Option<Namespace> {
 /// one.
 fn called(pid: u32) -> String {
     let resident = container::resident(Path::new("/"), pid, std::process::id());
-    resident.unwrap_or_else(|| format!("of {} (pid {pid})", process::program(pid)))
+    resident.unwrap_or_else(|| format!("{} (pid {pid})", process::program(pid)))
 }
 
 fn held(inode: u64) -> Option<Namespace> {

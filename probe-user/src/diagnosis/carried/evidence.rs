@@ -8,7 +8,7 @@ use std::{
 use probe_ebpf::{Echo, Hop, contract::crossing::CROSSING_HOPS, hop::HOPS};
 
 use crate::{
-    diagnosis::{Evidence, around::FIRST, ProbeMode, Responder, Target, hooks, path::Side, tunnel_layer::TunnelLayer},
+    diagnosis::{Evidence, ProbeMode, Responder, Target, around::FIRST, hooks, path::Side, tunnel_layer::TunnelLayer},
     model::trace::{
         Drop, Finding, HeardError, HopTrace, HostFacts, HostTrace, PlaceTrace, ProbePassage, Received, SenderTrace,
         SentProbe, TunnelFacts, ViaTrace, tunnel::ANY_ADDRESS,

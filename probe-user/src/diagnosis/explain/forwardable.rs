@@ -57,10 +57,7 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
         meaning: "Both ends of a link need the same MTU. A bridge or a veth pair drops what is longer without an ICMP \
                   error, so path MTU discovery does not learn of it."
             .to_owned(),
-        commands: vec![
-            format!("ip link show dev {look}"),
-            format!("ping -M do -s {size} -c 2 {destination}"),
-        ],
+        commands: vec![format!("ip link show dev {look}"), format!("ping -M do -s {size} -c 2 {destination}")],
         ..StopExplanation::default()
     })
 }

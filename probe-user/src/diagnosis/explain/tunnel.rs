@@ -247,9 +247,10 @@ impl<'a> Ends<'a> {
     /// Explains a loss on the way to the far end.
     fn lost(&self) -> Option<StopExplanation> {
         let said = self.case.stop.cause.icmp.as_ref();
-        let freed = self.case.gap.events(self.case.evidence).iter().any(|event| {
-            event.drop.reason == "IP_INHDR" && plain_function(&event.drop.function).ends_with("_forward")
-        });
+        let freed =
+            self.case.gap.events(self.case.evidence).iter().any(|event| {
+                event.drop.reason == "IP_INHDR" && plain_function(&event.drop.function).ends_with("_forward")
+            });
         if let Some(few) = self.few_hops().filter(|_| freed || self.case.stop.place == DropPoint::Network) {
             return Some(few);
         }

@@ -40,8 +40,12 @@ pub(super) fn to_itself(case: &StopCase<'_>) -> Option<StopExplanation> {
         None => (device.clone(), format!("ip link set dev {device} type {} remote {to}", tunnel.kind)),
     };
     Some(StopExplanation {
-        detail: Some(format!("{chosen} sends them to {local}, which is {name} itself: they come out of {device} again")),
-        meaning: format!("What {device} sends to its own host is forwarded into {device} once more, until the TTL runs out."),
+        detail: Some(format!(
+            "{chosen} sends them to {local}, which is {name} itself: they come out of {device} again"
+        )),
+        meaning: format!(
+            "What {device} sends to its own host is forwarded into {device} once more, until the TTL runs out."
+        ),
         commands: vec![mend, format!("bridge fdb show dev {device}")],
         on: Some(side),
         tracking: None,

@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use super::{LostQuestion, search::Search};
 use crate::{
     diagnosis::path::Side,
-    model::trace::{NeighbourHop, NeighbourKind, NeighbourPacket, TunnelFacts, tun_program::names, tunnel::ANY_ADDRESS},
+    model::trace::{
+        NeighbourHop, NeighbourKind, NeighbourPacket, TunnelFacts, tun_program::names, tunnel::ANY_ADDRESS,
+    },
 };
 
 /// Returns what the asker's tunnel does with questions, if they leave by one. `owner`: who has the address, if that is known and
@@ -115,7 +117,9 @@ fn handed(tap: &TunnelFacts) -> LostQuestion {
     let counts = tap.counts.unwrap_or_default();
     let (clause, first) = if tap.programs.is_empty() {
         (
-            format!("no program was found that has the tap device {device} open, and what leaves by it is for that program"),
+            format!(
+                "no program was found that has the tap device {device} open, and what leaves by it is for that program"
+            ),
             "grep -l '^iff:' /proc/[0-9]*/fdinfo/*".to_owned(),
         )
     } else {

@@ -95,10 +95,12 @@ fn is_none(layers: &u8) -> bool {
 const WHOLE: [&str; 4] = ["the host", "container ", "machine ", "unit "];
 
 /// Returns what a place with this name is called in the middle of a sentence: `the host`, `container web (docker)`,
-/// `network namespace fw`.
+/// `network namespace fw`, `the network namespace of sleep (pid 7)`.
 pub fn in_words(name: &str) -> String {
     if WHOLE.iter().any(|whole| name.starts_with(whole)) {
         name.to_owned()
+    } else if name.contains(" (pid ") {
+        format!("the network namespace of {name}")
     } else {
         format!("network namespace {name}")
     }

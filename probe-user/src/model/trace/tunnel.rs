@@ -150,12 +150,7 @@ impl TunnelFacts {
 
     /// Returns which of `tunnels` is its other end, for packets that are sent `from` there `to` here: one with its number; else one
     /// that has that address or sends to where they come from; else the only one of its kind.
-    pub fn counterpart<'a>(
-        &self,
-        tunnels: &'a [Self],
-        from: Option<IpAddr>,
-        to: Option<IpAddr>,
-    ) -> Option<&'a Self> {
+    pub fn counterpart<'a>(&self, tunnels: &'a [Self], from: Option<IpAddr>, to: Option<IpAddr>) -> Option<&'a Self> {
         let of_kind = || tunnels.iter().filter(|other| other.kind == self.kind);
         let number = of_kind().find(|other| other.vni == self.vni);
         let sends_back = |other: &&Self| {
