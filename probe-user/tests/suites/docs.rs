@@ -9,6 +9,7 @@ mod masked;
 mod pages;
 mod sessions;
 mod sources;
+mod transcripts;
 
 use std::path::PathBuf;
 

@@ -122,6 +122,15 @@ pub struct SceneFault {
     pub expected: BTreeMap<String, SceneExpected>,
 }
 
+impl SceneFault {
+    /// Returns the device that its flags bind the socket to, if they do.
+    pub fn bound_to(&self) -> Option<&str> {
+        let mut words = self.flags.split_whitespace();
+        words.find(|word| *word == "-I")?;
+        words.next()
+    }
+}
+
 /// Somebody else's program that drops every packet at a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SceneDrop {

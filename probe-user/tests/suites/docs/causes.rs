@@ -19,10 +19,11 @@ use super::{
     hops::{Gap, gaps},
     pages::{MADE, Pages},
     sources::{kebab, variants},
+    transcripts,
 };
 
 /// Every place, in path order.
-const ALL: [DropPoint; 35] = [
+pub(super) const ALL: [DropPoint; 35] = [
     Encapsulation,
     Call,
     Source,
@@ -177,4 +178,5 @@ fn page(place: DropPoint, doc: &str, gaps: &[Gap]) -> String {
     text + "\n## What it means, and what mends it\n\nThe first reason that fits; words in braces are filled in.\n\n"
         + HEAD
         + &rows
+        + &transcripts::section(place)
 }

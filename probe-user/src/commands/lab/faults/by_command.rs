@@ -139,12 +139,12 @@ pub(in crate::commands::lab) fn own_program() -> Result<PathBuf, Failure> {
         .map_err(|error| Failure::new(format!("cannot find probe's own binary: {error}"), "mount /proc"))
 }
 
-/// Returns the flags that make probes like this.
-fn flags(probe: &Probe, family: Family) -> Vec<String> {
+/// Returns the flags that make probes like this; the first two are the time between two of them.
+pub fn flags(probe: &Probe, family: Family) -> Vec<String> {
     let pair = |flag: &str, value: Option<String>| value.map(|value| [flag.to_owned(), value]);
     let pairs = [
-        pair("-c", probe.count.map(|count| count.to_string())),
         pair("-i", Some(probe.interval.unwrap_or(INTERVAL).as_secs_f64().to_string())),
+        pair("-c", probe.count.map(|count| count.to_string())),
         pair("-s", probe.size.map(|size| size.to_string())),
         pair("-t", probe.ttl.map(|ttl| ttl.to_string())),
         pair("-e", probe.id.map(|id| id.to_string())),
@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(flags_of("local-source-not-owned"), "-i 0.01 -S 192.0.2.1");
         assert_eq!(flags_of("network-unsolicited-reply"), "-i 0.01 --reply-only");
         assert_eq!(flags_of("network-ttl"), "-i 0.01 -t 1");
-        assert_eq!(flags_of("healthy-many"), "-c 1024 -i 0.0005");
+        assert_eq!(flags_of("healthy-many"), "-i 0.0005 -c 1024");
     }
 
     #[test]

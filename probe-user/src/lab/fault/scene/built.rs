@@ -246,7 +246,16 @@ impl BrokenScene {
             built.run(case, host, script)?;
         }
         let links: Vec<_> = fault.drops.iter().map(|drop| built.attach(case, drop)).collect::<Result<_, _>>()?;
-        exchange::in_force(&way, &fault.probe, &case.expected().outcomes)?;
+        match fault.bound_to() {
+            // Only a ping that is bound as the diagnosis will be shows it.
+            Some(device) => {
+                let ping = format!("! ping -n -c 2 -i 0.2 -W 1 -I {device} {} >/dev/null", case.address());
+                tool::script(from, &ping)?;
+            }
+            None => {
+                exchange::in_force(&way, &fault.probe, &case.expected().outcomes)?;
+            }
+        }
         Ok(Self { _links: links.into_iter().flatten().collect(), built })
     }
 }
