@@ -16,6 +16,7 @@ pub mod counters;
 pub mod device;
 pub mod entrance;
 pub mod identity;
+pub mod ipsec;
 pub mod iptables;
 pub mod link_facts;
 pub mod namespace;

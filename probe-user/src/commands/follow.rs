@@ -162,7 +162,8 @@ impl FollowSession {
         let of = |error: &QuotedRequest| {
             let quoted = |echo: &&FollowedEcho| (echo.far, echo.id, echo.seq) == (error.to, error.id, error.seq);
             let echo = echoes.iter().rev().find(quoted)?;
-            Some(IcmpError { probe: echo.number, from: error.from, icmp_type: error.icmp_type, code: error.code })
+            let QuotedRequest { from, icmp_type, code, next_mtu, .. } = *error;
+            Some(IcmpError { probe: echo.number, from, icmp_type, code, next_mtu })
         };
         self.quoted.iter().filter_map(of).collect()
     }

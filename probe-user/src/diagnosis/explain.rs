@@ -94,6 +94,7 @@ const EXPLAIN: &[Explain] = &[
     tracking::explain,
     link::explain,
     rewritten::explain,
+    rewritten::to_loopback,
     ipsec::explain,
     vlan::explain,
     forwardable::explain,

@@ -18,6 +18,14 @@ use crate::model::{
     trace::{ChainRule, Finding},
 };
 
+/// How a list of rules begins of which one ended packets, and what it ends in where the policy can have, too.
+const ONE_OF: &str = "one of ";
+const BY_RULES: &str = "one of \"";
+const OR_POLICY: &str = " or its policy, drop";
+
+/// How many rules of such a list are named.
+const MOST_NAMED: usize = 3;
+
 /// Names the hook, and the table and chain if only one chain of that host can have dropped the packets.
 pub(super) fn name(stop: &mut Stop, spot: DropLocation, evidence: &Evidence) {
     let (Layer::Netfilter, Some(side)) = (stop.layer, spot.side()) else { return };
@@ -55,13 +63,36 @@ pub(super) fn name(stop: &mut Stop, spot: DropLocation, evidence: &Evidence) {
         netfilter.rule_chain = within.map(|one| one.chain.clone()).filter(|within| within != chain);
         netfilter.rule = said.0;
         let used_up = if stop.packets < evidence.sent() { "" } else { ", which other packets may have used up" };
-        let limit = limits.first().map(|limit| format!("it lets only so many pass: \"{}\"{used_up}", limit.rule));
+        let limit = limits.first().map(|limit| match uncounted(&limit.rule) {
+            rule if netfilter.rule.as_ref() == Some(&rule) => format!("it lets only so many pass{used_up}"),
+            rule => format!("it lets only so many pass: \"{rule}\"{used_up}"),
+        });
         let details: Vec<String> = said.1.into_iter().chain(limit).collect();
         stop.cause.detail = (!details.is_empty()).then(|| details.join("; "));
     } else if !chains.is_empty() {
         stop.cause.detail = Some(one_of(&chains));
     }
     stop.cause.netfilter = Some(netfilter);
+}
+
+/// Says of packets that a named rule ended only what that rule does.
+pub(super) fn say_what_the_rule_does(stop: &mut Stop) {
+    let (Some(netfilter), Some(hook)) = (&stop.cause.netfilter, stop.place.hook()) else { return };
+    let one_of_rules = || {
+        let said = stop.cause.detail.as_deref().filter(|said| said.starts_with(BY_RULES) && !said.contains(OR_POLICY));
+        said.map(|_| "")
+    };
+    let Some(rule) = netfilter.rule.as_deref().or_else(one_of_rules) else { return };
+    if stop.cause.reason.as_deref() != Some("NETFILTER_DROP") {
+        return;
+    }
+    stop.meaning = if rule.starts_with("policy ") {
+        format!("The policy of a chain in hook {hook} drops what none of its rules accepts.")
+    } else if rule.to_ascii_lowercase().contains("reject") {
+        format!("A firewall rule in hook {hook} rejects them.")
+    } else {
+        format!("A firewall rule in hook {hook} drops them.")
+    };
 }
 
 /// Names the chain of a bridge, whose drop event does not show the hook.
@@ -173,14 +204,23 @@ fn what_ends(stop: &Stop, chain: &str, policy: &str, ending: &[ChainRule]) -> (O
         }
         [] => (None, None),
         several => {
-            let mut texts: Vec<String> =
-                several.iter().take(3).map(|rule| format!("\"{}\"", uncounted(&rule.rule))).collect();
-            if several.len() > texts.len() {
-                texts.push(format!("{} more", several.len() - texts.len()));
-            }
-            let rules = if several.len() == 1 { texts.concat() } else { format!("one of {}", texts.join(", ")) };
-            let policy = if by_policy { " or its policy, drop" } else { "" };
-            (None, Some(format!("{}{rules}{policy}", if several.len() == 1 { "rule " } else { "" })))
+            let named = |rule: &&&ChainRule| {
+                let within = if rule.chain == chain { String::new() } else { format!(" in chain {}", rule.chain) };
+                format!("\"{}\"{within}", uncounted(&rule.rule))
+            };
+            // Where no ICMP error came, what rejects is the less likely.
+            let (later, first): (Vec<&&ChainRule>, Vec<_>) =
+                several.iter().partition(|rule| stop.cause.icmp.is_none() && rejects(rule));
+            let mut texts: Vec<String> = first.iter().chain(&later).map(named).collect();
+            texts.dedup();
+            let more = texts.len().saturating_sub(MOST_NAMED);
+            texts.truncate(MOST_NAMED);
+            texts.extend((more > 0).then(|| format!("{more} more")));
+            let rules = match texts.as_slice() {
+                [one] => format!("rule {one}"),
+                several => format!("{ONE_OF}{}", several.join(", ")),
+            };
+            (None, Some(format!("{rules}{}", if by_policy { OR_POLICY } else { "" })))
         }
     }
 }

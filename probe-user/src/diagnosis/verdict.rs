@@ -218,6 +218,7 @@ fn stop(gap: &Gap, rewrites: &[Rewrite], evidence: &Evidence) -> Option<Stop> {
         stop.cause.detail = Some(text);
     }
     advice::give(&mut stop, evidence);
+    firewall::say_what_the_rule_does(&mut stop);
     followed::leave_out_own_probes(&mut stop, evidence);
     let explained = explain::complete(&mut stop, gap, chosen, evidence, rewrites);
     if let (DropPoint::Network, Some(rules::tun::SENT_ON), Some(detail)) =

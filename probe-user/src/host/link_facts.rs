@@ -15,7 +15,7 @@ use netlink_packet_route::{
     },
 };
 
-use super::{device::netlink, namespace};
+use super::{device::netlink, namespace, settings};
 use crate::model::{
     prefix::shares,
     trace::{AddressHolder, BridgePortFacts, FloodKind, LinkFacts, frame::hardware_address},
@@ -148,6 +148,14 @@ impl Links {
     pub fn too_narrow_for_ipv6(&self) -> Vec<LinkFacts> {
         let narrow = self.0.values().map(|link| &link.facts).filter(|facts| facts.too_narrow_for_ipv6());
         narrow.take(MOST_BRIDGED).cloned().collect()
+    }
+
+    /// Returns the devices on which IPv6 is switched off, without `lo`.
+    pub fn without_ipv6(&self) -> Vec<LinkFacts> {
+        let is_off = |name: &str| settings::is_on(&format!("net/ipv6/conf/{name}/disable_ipv6"));
+        let all = self.0.values().map(|link| &link.facts).take(MOST_BRIDGED);
+        let off = all.filter(|facts| facts.interface != "lo" && is_off(&facts.interface));
+        off.map(|facts| LinkFacts { ipv6_off: true, ..facts.clone() }).collect()
     }
 
     /// Returns the devices that are set down, without `lo`.

@@ -7,6 +7,7 @@ pub mod chain_rule;
 pub mod frame;
 mod heard;
 mod host;
+mod ipsec;
 pub mod neighbour;
 pub mod place;
 mod renumber;
@@ -18,10 +19,9 @@ pub mod tunnel;
 pub mod via;
 pub mod wireguard;
 
-use probe_ebpf::Echo;
 use std::{collections::BTreeMap, net::IpAddr};
 
-use probe_ebpf::Hop;
+use probe_ebpf::{Echo, Hop};
 use serde::{Deserialize, Serialize};
 
 pub use self::absorbed::{Absorbed, Tail, Taken};
@@ -30,6 +30,7 @@ pub use self::chain_rule::ChainRule;
 pub use self::frame::FrameFacts;
 pub use self::heard::HeardError;
 pub use self::host::HostFacts;
+pub use self::ipsec::IpsecPolicy;
 pub use self::neighbour::{
     AddressHolder, AskedAgain, BridgePortFacts, FloodKind, LEAST_IPV6_MTU, LinkFacts, NeighbourHop, NeighbourKind,
     NeighbourPacket, NextHopFacts, OtherRoute,
@@ -287,6 +288,8 @@ pub enum Finding {
     TrackingRule(TrackingRule),
     /// Who answered when the address was asked for once more.
     AskedAgain(AskedAgain),
+    /// The `IPsec` policy that applies to packets of the run.
+    IpsecPolicy(IpsecPolicy),
     /// A device on the way.
     Link {
         /// Its name.
@@ -427,6 +430,9 @@ pub struct IcmpError {
     pub icmp_type: u8,
     /// Its code.
     pub code: u8,
+    /// The MTU of the next link in bytes, of an error that tells it: "fragmentation needed" and "packet too big".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_mtu: Option<u32>,
 }
 
 impl HostTrace {

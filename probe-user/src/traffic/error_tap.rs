@@ -11,7 +11,9 @@ use nix::libc;
 use probe_ebpf::{Echo, Family, Kind, packet::IPV6_HEADER, tunnel::Tunnels};
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, SockFilter, Socket, Type};
 
-use super::prober::incoming::{ERRORS_V4, ERRORS_V6, IncomingMessage, QuotedMessage, read_around, read_v4, read_v6};
+use super::prober::incoming::{
+    ERRORS_V4, ERRORS_V6, IncomingMessage, QuotedMessage, next_mtu, read_around, read_v4, read_v6,
+};
 use crate::clock::monotonic_ns;
 
 /// The captured bytes of a packet: enough for IP headers with options, an error, and a quoted mark.
@@ -72,6 +74,8 @@ pub struct TappedError {
     pub icmp_type: u8,
     /// Its code.
     pub code: u8,
+    /// The MTU of the next link, if it tells one.
+    pub next_mtu: Option<u32>,
     /// The TTL or hop limit with which it came.
     pub ttl: u8,
 }
@@ -137,18 +141,22 @@ fn read(packet: &[u8], family: Family, run: QuotedRun) -> Option<TappedError> {
         Family::V4 => read_v4(packet, run.nonce)?.2,
         Family::V6 => read_v6(packet.get(IPV6_HEADER..)?, run.nonce)?,
     };
-    let IncomingMessage::Error { icmp_type, code, quote } = message else { return None };
+    let IncomingMessage::Error { icmp_type, code, quote, .. } = message else { return None };
     told(packet, family, run, (icmp_type, code), &quote, family)
 }
 
 /// Parses the error in an IP packet, if it quotes a packet of one of `tunnels` that carries one of the run.
 fn read_carrier(packet: &[u8], family: Family, run: QuotedRun, tunnels: &Tunnels) -> Option<TappedError> {
-    let header = match family {
+    let (icmp_type, code, quote, inside) = read_around(packet.get(header(packet, family)?..)?, family, tunnels)?;
+    told(packet, family, run, (icmp_type, code), &quote, inside)
+}
+
+/// Returns the length of the IP header of a packet without extension headers.
+fn header(packet: &[u8], family: Family) -> Option<usize> {
+    Some(match family {
         Family::V4 => usize::from(packet.first()? & 0xf) * 4,
         Family::V6 => IPV6_HEADER,
-    };
-    let (icmp_type, code, quote, inside) = read_around(packet.get(header..)?, family, tunnels)?;
-    told(packet, family, run, (icmp_type, code), &quote, inside)
+    })
 }
 
 /// Returns the error in an IP packet, with what it quotes, which is of the IP version `quoted`.
@@ -169,8 +177,9 @@ fn told(
         Family::V4 => (v4(12)?, v4(16)?, *packet.get(8)?),
         Family::V6 => (v6(8)?, v6(24)?, *packet.get(7)?),
     };
+    let next_mtu = next_mtu(packet.get(header(packet, family)?..)?, family);
     let (id, seq, time_ns) = (quote.id, quote.seq, monotonic_ns());
-    Some(TappedError { probe, leg, time_ns, source, destination, id, seq, icmp_type, code, ttl })
+    Some(TappedError { probe, leg, time_ns, source, destination, id, seq, icmp_type, code, next_mtu, ttl })
 }
 
 /// Keeps incoming ICMP errors and drops all else, so that a busy interface does not fill the socket.

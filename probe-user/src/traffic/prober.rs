@@ -349,15 +349,15 @@ impl Prober {
 
     /// Notes an ICMP error about a probe.
     fn take(&mut self, message: &reader::Arrived) {
-        if let IncomingMessage::Error { icmp_type, code, quote } = message.what {
+        if let IncomingMessage::Error { icmp_type, code, next_mtu, quote } = message.what {
             let Some(probe) = self.quoted_probe(&quote) else {
                 if quote.mark.is_some_and(|mark| self.is_ahead(mark)) {
-                    let error = IcmpError { probe: 0, from: message.from, icmp_type, code };
+                    let error = IcmpError { probe: 0, from: message.from, icmp_type, code, next_mtu };
                     self.sending.unanswered_ahead = Some(UnansweredAhead { error: Some(error) });
                 }
                 return;
             };
-            self.sending.errors.push(IcmpError { probe, from: message.from, icmp_type, code });
+            self.sending.errors.push(IcmpError { probe, from: message.from, icmp_type, code, next_mtu });
         }
     }
 

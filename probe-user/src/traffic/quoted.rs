@@ -29,6 +29,8 @@ pub struct QuotedRequest {
     pub icmp_type: u8,
     /// Its code.
     pub code: u8,
+    /// The MTU of the next link, if it tells one.
+    pub next_mtu: Option<u32>,
     /// The target of the request.
     pub to: IpAddr,
     /// The request's echo id.
@@ -94,9 +96,9 @@ fn read(bytes: &[u8], family: Family, sender: Option<IpAddr>) -> Option<QuotedRe
             (sender?, read_v6(bytes, 0)?, Ipv6Addr::from(to).into())
         }
     };
-    let IncomingMessage::Error { icmp_type, code, quote } = message else { return None };
+    let IncomingMessage::Error { icmp_type, code, next_mtu, quote } = message else { return None };
     let request = quote.icmp_type == (Kind { family, echo: Echo::Request }).icmp_type();
-    request.then_some(QuotedRequest { from, icmp_type, code, to: quoted, id: quote.id, seq: quote.seq })
+    request.then_some(QuotedRequest { from, icmp_type, code, next_mtu, to: quoted, id: quote.id, seq: quote.seq })
 }
 
 #[cfg(test)]
@@ -113,6 +115,7 @@ mod tests {
             from: [10, 0, 0, 1].into(),
             icmp_type: 3,
             code: 1,
+            next_mtu: None,
             to: [10, 0, 0, 2].into(),
             id: 0x1234,
             seq: 7,

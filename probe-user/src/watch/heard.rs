@@ -67,8 +67,8 @@ impl HeardErrors {
     }
 
     fn learn(&mut self, around_in: Option<u64>, error: TappedError) {
-        let TappedError { probe, leg, source: from, destination, icmp_type, code, .. } = error;
-        let error = IcmpError { probe, from, icmp_type, code };
+        let TappedError { probe, leg, source: from, destination, icmp_type, code, next_mtu, .. } = error;
+        let error = IcmpError { probe, from, icmp_type, code, next_mtu };
         // What a host says to itself, its hops tell better. One packet passes a bridge and its port.
         let new = from != destination && error.ends_packet() && self.told.len() < MOST;
         if new && self.known.insert((around_in, probe, leg == probe_ebpf::Echo::Reply)) {
@@ -94,6 +94,7 @@ mod tests {
             seq: 1,
             icmp_type,
             code: 0,
+            next_mtu: None,
             ttl: 64,
         };
         let mut heard = HeardErrors::default();

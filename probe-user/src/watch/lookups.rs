@@ -14,6 +14,7 @@ use crate::{
         counter::Counters,
         counters,
         device::Device,
+        ipsec,
         link_facts::Links,
         neighbour, or_log,
         policy::{self, RouteKey},
@@ -90,6 +91,7 @@ impl Lookups {
             findings.extend(interface.into_iter().flat_map(|interface| unusable(flow, interface)));
             findings.extend(no_route::look_up(&findings, flow.choosers.bound.as_deref()));
             findings.extend(counters::risen(before, &after));
+            findings.extend(ipsec_policies(&findings, flow.local, flow.remote));
             let programs =
                 programs::look_up(interface, flow.sent_as.as_ref().and_then(|sender| sender.cgroup.as_deref()));
             findings.extend(chains.join().unwrap_or_default());
@@ -98,6 +100,17 @@ impl Lookups {
             findings
         })
     }
+}
+
+/// Returns the `IPsec` policies between two addresses in the calling thread's namespace, if one of the counters among `findings` shows
+/// that `IPsec` lost packets: asking a kernel without policies could load what it does not need.
+pub(super) fn ipsec_policies(findings: &[Finding], local: IpAddr, remote: IpAddr) -> Vec<Finding> {
+    let lost = |finding: &Finding| matches!(finding, Finding::Counter { name, .. } if name.starts_with("Xfrm."));
+    if !findings.iter().any(lost) {
+        return Vec::new();
+    }
+    let policies = or_log("IPsec policies", ipsec::look_up(local, remote)).unwrap_or_default();
+    policies.into_iter().map(Finding::IpsecPolicy).collect()
 }
 
 /// Returns the addresses that the kernel may not use, if it sends from one that no router forwards.

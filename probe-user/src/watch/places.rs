@@ -320,6 +320,9 @@ impl Places {
             place.findings = or_log("place", found).unwrap_or_default();
             let risen = self.known.get(&inode).and_then(|known| or_log("place", namespace.run(|| known.risen())));
             place.findings.extend(risen.unwrap_or_default());
+            let (target, sender) = self.ends();
+            let policies = namespace.run(|| lookups::ipsec_policies(&place.findings, target, sender));
+            place.findings.extend(or_log("place", policies).unwrap_or_default());
             if self.layers > 0 {
                 let tunnels = namespace.run(|| or_log("tunnels", tunnel::look_up()).unwrap_or_default());
                 place.tunnels = or_log("place", tunnels).unwrap_or_default();

@@ -163,6 +163,9 @@ pub(crate) struct Icmp {
     #[serde(rename = "type")]
     pub(crate) icmp_type: u8,
     pub(crate) code: u8,
+    /// The MTU of the next link that it tells.
+    #[serde(default)]
+    pub(crate) next_mtu: Option<u32>,
     /// The end that it comes to, where that is not the sender's program: `local` or `peer`.
     #[serde(default)]
     pub(crate) heard_by: Option<String>,
@@ -335,8 +338,8 @@ impl Fixture {
                 }
             }
             sent.errno = lose.errno;
-            if let Some(Icmp { from, icmp_type, code, heard_by }) = lose.icmp {
-                let error = IcmpError { probe, from, icmp_type, code };
+            if let Some(Icmp { from, icmp_type, code, next_mtu, heard_by }) = lose.icmp {
+                let error = IcmpError { probe, from, icmp_type, code, next_mtu };
                 // One end sees a request stop where its reply does not come in.
                 let leg = if self.two_sided { steps[index].leg } else { Echo::Request };
                 let heard = HeardError { leg, around_in: None, error: error.clone() };

@@ -7,7 +7,7 @@ use crate::{
     diagnosis::path::Side,
     model::{
         prefix::{is_link_local, shares},
-        trace::{Finding, RouteChoice},
+        trace::{Finding, LinkFacts, RouteChoice},
     },
 };
 
@@ -76,21 +76,58 @@ fn down(choice: &RouteChoice, name: &str, why: &str) -> StopExplanation {
     }
 }
 
-/// Returns what is to be said of devices that are down where nothing shows that the route was by one of them, and the commands to it.
+/// Returns what is to be said of devices that are down, or without IPv6, where nothing shows that the route was by one of them, and
+/// the commands to it.
 pub(super) fn hint(case: &StopCase<'_>, side: Side) -> (String, Vec<String>) {
-    let mut names: Vec<&str> =
-        case.evidence.devices(side).filter(|device| device.down).map(|device| device.interface.as_str()).collect();
+    let (mut said, mut commands) = (String::new(), Vec::new());
+    let down = named(case, side, |device| device.down);
+    let list = down.join(", ");
+    match down.len() {
+        0 => {}
+        1 => said += &format!(" {list} is down: a route through it is only there while it is up."),
+        _ => said += &format!(" {list} are down: a route through one of them is only there while that is up."),
+    }
+    if !down.is_empty() {
+        commands.push("ip -br link".to_owned());
+    }
+    let off =
+        if case.evidence.is_v6() { named(case, side, |device| device.ipv6_off && !device.down) } else { Vec::new() };
+    let list = off.join(", ");
+    if !off.is_empty() {
+        said += &format!(
+            " IPv6 is switched off on {list} (disable_ipv6): no route leads out there, and what addresses it had are gone."
+        );
+        commands.extend(
+            off.iter().map(|device| format!("sysctl -w net.ipv6.conf.{}.disable_ipv6=0", device.replace('.', "/"))),
+        );
+    }
+    (said, commands)
+}
+
+/// Returns the names of the devices other than `lo` that `fit`, if they are not too many to be named.
+fn named<'a>(case: &'a StopCase<'_>, side: Side, fit: impl Fn(&LinkFacts) -> bool) -> Vec<&'a str> {
+    let devices = case.evidence.devices(side).filter(|device| device.interface != "lo" && fit(device));
+    let mut names: Vec<&str> = devices.map(|device| device.interface.as_str()).collect();
     names.sort_unstable();
     names.dedup();
-    if names.is_empty() || names.len() > MOST_NAMED {
-        return (String::new(), Vec::new());
+    if names.len() > MOST_NAMED { Vec::new() } else { names }
+}
+
+/// Returns the device that is down, if it is the only one that could have had IPv6: no other has an address that leaves its link. The
+/// addresses of IPv6, and so what its prefix covered, went with it.
+pub(super) fn only_one_down<'a>(case: &'a StopCase<'_>, side: Side) -> Option<&'a str> {
+    let has_address = case.evidence.findings(side).any(|finding| match finding {
+        Finding::Holder(holder) => {
+            holder.netns.is_none()
+                && holder.interface != "lo"
+                && holder.address.is_some_and(|own| own.is_ipv6() && !is_link_local(own))
+        }
+        _ => false,
+    });
+    match named(case, side, |device| device.down).as_slice() {
+        [one] if case.evidence.is_v6() && !has_address => Some(*one),
+        _ => None,
     }
-    let list = names.join(", ");
-    let said = match names.len() {
-        1 => format!(" {list} is down: a route through it is only there while it is up."),
-        _ => format!(" {list} are down: a route through one of them is only there while that is up."),
-    };
-    (said, vec!["ip -br link".to_owned()])
 }
 
 /// Reports whether the device was found to be down.

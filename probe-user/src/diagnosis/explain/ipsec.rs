@@ -3,7 +3,7 @@
 use super::{StopCase, StopExplanation};
 use crate::{
     diagnosis::{document::Layer, places::DropPoint},
-    model::trace::Finding,
+    model::trace::{Finding, IpsecPolicy},
 };
 
 /// What a counter of `include/uapi/linux/snmp.h` (`LINUX_MIB_XFRM*`) counts, as a clause; the first that fits by its end.
@@ -54,11 +54,34 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
         return None;
     }
     let what = COUNTERS.iter().find(|(begin, _)| counter.starts_with(begin)).map(|(_, what)| *what)?;
-    Some(StopExplanation {
+    let policy = case.evidence.findings(side).find_map(|finding| match finding {
+        Finding::IpsecPolicy(policy) if policy.outwards == outwards => Some(policy),
+        _ => None,
+    });
+    let blocked = counter.ends_with("PolBlock");
+    let detail = match policy {
         // The sentence already says that a policy forbids it.
-        detail: (!counter.ends_with("PolBlock")).then(|| format!("Xfrm{counter} rose by {by}: {what}")),
-        meaning: format!("{}{}.", what[..1].to_uppercase(), &what[1..]),
-        commands: ["ip xfrm policy", "ip xfrm state", "cat /proc/net/xfrm_stat"].map(str::to_owned).into(),
+        None => (!blocked).then(|| format!("Xfrm{counter} rose by {by}: {what}")),
+        Some(policy) if blocked => Some(format!("the policy \"{}\" blocks them", policy.selector)),
+        Some(policy) if policy.wants.is_empty() => Some(format!("Xfrm{counter} rose by {by}: {what}")),
+        Some(policy) => {
+            let IpsecPolicy { selector, wants, .. } = policy;
+            Some(format!("Xfrm{counter} rose by {by}: {what}; the policy \"{selector}\" wants {wants}"))
+        }
+    };
+    let look = match policy {
+        Some(policy) => format!("ip xfrm policy get {}", policy.selector),
+        None => "ip xfrm policy".to_owned(),
+    };
+    let mend = if counter.ends_with("NoStates") && outwards {
+        " The daemon that exchanges keys is down or was refused, or a state that was made by hand is missing."
+    } else {
+        ""
+    };
+    Some(StopExplanation {
+        detail,
+        meaning: format!("{}{}.{mend}", what[..1].to_uppercase(), &what[1..]),
+        commands: [look.as_str(), "ip xfrm state", "cat /proc/net/xfrm_stat"].map(str::to_owned).into(),
         ..StopExplanation::default()
     })
 }

@@ -12,6 +12,19 @@ const LIMITS: [&str; 5] = ["limit", "ct count", "meter", "recent", "update @"];
 /// What makes a rule match a share of all packets.
 const SHARES: [&str; 3] = ["numgen", "statistic", "meta random"];
 
+/// What makes a rule count the packets of one connection, or look at their numbers, whatever their pace.
+const COUNTED: [&str; 9] = [
+    "ct packets",
+    "ct original packets",
+    "ct reply packets",
+    "ct bytes",
+    "ct original bytes",
+    "ct reply bytes",
+    "connbytes",
+    "icmp sequence",
+    "icmpv6 sequence",
+];
+
 /// Explains a stop of some probes: packets at ping's pace all passed, or the rule says that it takes a share.
 pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     (case.stop.packets < case.evidence.sent()).then_some(())?;
@@ -21,6 +34,9 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     let says = |words: &[&str]| rule.is_some_and(|rule| words.iter().any(|word| rule.contains(word)));
     if says(&SHARES) {
         return Some(share(rule));
+    }
+    if says(&COUNTED) && !says(&LIMITS) {
+        return Some(counted(rule));
     }
     let control = case.evidence.controls.iter().find(|control| matches!(control.kind, ControlKind::Pace { .. }))?;
     (control.passed() && (says(&LIMITS) || !by_chance(case, control.sent))).then_some(())?;
@@ -34,6 +50,18 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
         commands: Vec::new(),
         ..StopExplanation::default()
     })
+}
+
+/// Explains a rule that takes the packets of a connection from some number on, or up to it.
+fn counted(rule: Option<&str>) -> StopExplanation {
+    StopExplanation {
+        detail: rule.map(|rule| format!("by their count, at any pace; {rule}")),
+        meaning: "The rule counts the packets of one connection, which is one echo id, or looks at their sequence numbers: a new \
+                  ping begins anew, and meets it again."
+            .to_owned(),
+        commands: Vec::new(),
+        ..StopExplanation::default()
+    }
 }
 
 /// Explains a rule that drops a share of the packets, at any pace.

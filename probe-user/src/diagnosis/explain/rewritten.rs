@@ -5,7 +5,10 @@ use std::net::IpAddr;
 use probe_ebpf::{Echo, Hop};
 
 use super::{StopCase, StopExplanation};
-use crate::diagnosis::{alterations, path::Side, places::DropPoint};
+use crate::{
+    diagnosis::{alterations, path::Side, places::DropPoint},
+    model::trace::PortTrace,
+};
 
 /// Explains replies for whose next hop nobody answers, if they are not for the sender's address but for the one that
 /// requests came with.
@@ -31,6 +34,38 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
             format!("ip {version} neigh show {came_from}"),
             format!("ip {version} route get {came_from}"),
             "nft list ruleset | grep -n 'snat\\|masquerade'".to_owned(),
+        ],
+        ..StopExplanation::default()
+    })
+}
+
+/// Explains packets that arrived and were given an address of loopback as their destination, for which the kernel takes nothing from
+/// outside (`ip_route_input_slow` in `net/ipv4/route.c`).
+pub(super) fn to_loopback(case: &StopCase<'_>) -> Option<StopExplanation> {
+    let refused = case.stop.place == DropPoint::RouteIn && !case.evidence.is_v6();
+    let side = case.spot.side().filter(|_| refused)?;
+    let events = case.gap.events(case.evidence);
+    let to = events.iter().map(|event| event.drop.destination).find(IpAddr::is_loopback)?;
+    let change = case.rewrites.iter().find(|change| (change.leg, change.field) == (case.stop.leg, "destination"))?;
+    let device = match case.evidence.place(side) {
+        Some(place) => {
+            let came = |port: &&PortTrace| port.seen(Hop::NetifIn, case.stop.leg).is_some_and(|seen| !seen.is_empty());
+            &*place.ports.iter().find(came)?.interface
+        }
+        None => case.evidence.crossed(side, case.stop.leg, true),
+    };
+    Some(StopExplanation {
+        detail: Some(format!("their destination became {to}, {}", change.place(case.evidence))),
+        meaning: format!(
+            "The kernel takes nothing for {to} that came in by {device}, unless its route_localnet is 1: then every service that \
+             listens on loopback alone can be reached from there. An address of the host that is not of loopback needs no setting."
+        ),
+        commands: vec![
+            format!("sysctl -w net.ipv4.conf.{}.route_localnet=1", device.replace('.', "/")),
+            format!(
+                "sysctl net.ipv4.conf.all.route_localnet net.ipv4.conf.{}.route_localnet",
+                device.replace('.', "/")
+            ),
         ],
         ..StopExplanation::default()
     })

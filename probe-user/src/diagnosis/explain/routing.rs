@@ -7,7 +7,7 @@ use crate::{
     diagnosis::{path::Side, places::DropPoint, rules::routing::choice_for, sysctl},
     model::{
         prefix::{network, shares},
-        trace::{Finding, LEAST_IPV6_MTU, RouteChoice, RoutePurpose},
+        trace::{Finding, LEAST_IPV6_MTU, PortTrace, RouteChoice, RoutePurpose},
     },
 };
 
@@ -87,7 +87,11 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     }
     let ends = choice.ends.as_deref().unwrap_or_default();
     let detail = match ends {
-        "no route" => format!("no route to {}{}{}", choice.to, passed_over(choice), foreign_source(case, choice)),
+        "no route" => {
+            let down = device_down::only_one_down(case, side).map(|device| format!("; {device} is down"));
+            let down = down.unwrap_or_default();
+            format!("no route to {}{}{}{down}", choice.to, passed_over(choice), foreign_source(case, choice))
+        }
         _ => choice.text(),
     };
     let meaning = match ends {
@@ -103,7 +107,8 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
              to route them, and none does."
                 .to_owned()
         }
-        "no route" => match unheeded(case) {
+        // What is switched off here is known; what a router would advertise is not.
+        "no route" => match unheeded(case).filter(|_| device_down::hint(case, side).0.is_empty()) {
             Some(device) => {
                 // Nothing shows that a router advertises one.
                 commands.push(format!("sysctl net.ipv6.conf.{device}.accept_ra"));
@@ -135,9 +140,16 @@ fn on_link(case: &StopCase<'_>, choice: &RouteChoice) -> Option<StopExplanation>
     let came = ttl::at(case, side, Hop::NetifIn, Echo::Request, probe)?;
     (sent == came).then_some(())?;
     let target = evidence.target.address;
-    let holder = evidence.holders(side, target).next()?;
+    let heard = |port: &&PortTrace| port.seen(Hop::NetifIn, Echo::Request).is_some_and(|seen| !seen.is_empty());
+    let interface = match evidence.place(side) {
+        Some(place) => &*place.ports.iter().find(heard)?.interface,
+        None => evidence.crossed(side, Echo::Request, true),
+    };
+    let Some(holder) = evidence.holders(side, target).find(|holder| holder.interface == interface) else {
+        return Some(beside_address(case, choice, interface));
+    };
     (!shares(target, to, holder.prefix)).then_some(())?;
-    let (interface, prefix) = (&holder.interface, holder.prefix);
+    let prefix = holder.prefix;
     let theirs = evidence.findings(Side::Local).find_map(|finding| match finding {
         Finding::Holder(own) if own.netns.is_none() && own.address == Some(to) && shares(to, target, own.prefix) => {
             Some(own.prefix)
@@ -162,6 +174,25 @@ fn on_link(case: &StopCase<'_>, choice: &RouteChoice) -> Option<StopExplanation>
             .collect(),
         ..StopExplanation::default()
     })
+}
+
+/// Explains the same where the target's address is on another device than the one that the requests came in by, as one of `lo`.
+fn beside_address(case: &StopCase<'_>, choice: &RouteChoice, interface: &str) -> StopExplanation {
+    let (to, version) = (choice.to, case.ip_version());
+    let bits = if to.is_ipv4() { 32 } else { 128 };
+    StopExplanation {
+        detail: Some(format!("no route to {to}, whose requests came in by {interface} without a router in between")),
+        meaning: format!(
+            "Requests arrive with the TTL they left with, so {to} is on the link of {interface}, and no network of that link covers \
+             it. The sender takes another of its addresses, or a route leads back to it."
+        ),
+        commands: vec![
+            format!("ip {version} route add {to}/{bits} dev {interface}"),
+            format!("ip {version} addr show dev {interface}"),
+            choice.command(),
+        ],
+        ..StopExplanation::default()
+    }
 }
 
 /// Explains a missing route to an address that the prefix of the host's own one covers.

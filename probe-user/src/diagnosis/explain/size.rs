@@ -171,15 +171,32 @@ fn by_control(case: &StopCase<'_>) -> Option<StopExplanation> {
     if shaped || case.stop.place == DropPoint::DriverIn {
         return Some(at_device(case, shaped, packet, longer));
     }
+    let kept = case.stop.cause.reason.as_deref().is_some_and(|reason| reason.starts_with("FRAG_REASM"));
+    let (detail, meaning) = if kept {
+        (
+            format!(
+                "not all of their fragments came; up to {packet} bytes ({passes} of payload) pass, {longer} do not"
+            ),
+            format!(
+                "A packet of more than {packet} bytes leaves in fragments, and the host keeps those that came until its patience \
+                 ends. Firewalls often lose the later ones, which have no ICMP header."
+            ),
+        )
+    } else {
+        (
+            format!("only longer packets are lost: up to {packet} bytes ({passes} of payload) pass, {longer} do not"),
+            format!(
+                "The path passes packets of {packet} bytes, and none of {longer}. If DF is set, a link with that MTU drops \
+                 them and the ICMP error that should say so is filtered; if they leave in fragments, the fragments are \
+                 lost."
+            ),
+        )
+    };
     Some(StopExplanation {
-        detail: Some(format!(
-            "only longer packets are lost: up to {packet} bytes ({passes} of payload) pass, {longer} do not"
-        )),
-        meaning: format!(
-            "The path passes packets of {packet} bytes, and none of {longer}. If DF is set, a link with that MTU drops \
-             them and the ICMP error that should say so is filtered; if they leave in fragments, the fragments are \
-             lost."
-        ),
+        detail: Some(detail),
+        meaning,
+        // They try the way there, so they are for the host at its begin.
+        on: Some(Side::Local),
         commands: vec![
             format!("tracepath -n {}", case.evidence.target.address),
             format!("ping -M do -s {passes} -c 2 {}", case.evidence.target.address),

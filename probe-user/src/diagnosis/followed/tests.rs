@@ -117,7 +117,7 @@ fn a_request_that_the_kernel_freed_need_not_be_waited_for() {
     seen.drops.push(freed(Echo::Request, "NETFILTER_DROP", "nft_do_chain"));
     assert_eq!(sight(&seen, 0).fate(&number, FollowedRole::Sender), Fate::Ended);
     seen.drops.clear();
-    let error = IcmpError { probe: 0, from: FAR, icmp_type: 3, code: 1 };
+    let error = IcmpError { probe: 0, from: FAR, icmp_type: 3, code: 1, next_mtu: None };
     let told = Sight { errors: std::slice::from_ref(&error), ..sight(&seen, 0) };
     assert_eq!(told.fate(&number, FollowedRole::Sender), Fate::Ended);
 }
@@ -155,7 +155,7 @@ fn a_full_ping_socket_refuses_the_reply_and_a_raw_one_may_be_anothers() {
 fn a_program_that_raises_the_ttl_step_by_step_loses_nothing_at_routers() {
     let flow = one(&(0..2).map(|number| echo(number, 7, 42, 0)).collect::<Vec<_>>());
     let mut seen = host(&everywhere(), &[0, 1], &[1]);
-    let error = IcmpError { probe: 0, from: [10, 0, 0, 254].into(), icmp_type: 11, code: 0 };
+    let error = IcmpError { probe: 0, from: [10, 0, 0, 254].into(), icmp_type: 11, code: 0, next_mtu: None };
     let told = |seen: &HostTrace| flow.told(Sight { errors: std::slice::from_ref(&error), ..sight(seen, 9) });
     // Both with one TTL: it is too few.
     assert_eq!((told(&seen).walked, told(&seen).lost()), (0, 1));

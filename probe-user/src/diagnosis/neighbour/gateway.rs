@@ -61,12 +61,14 @@ pub(super) fn told(search: &Search<'_>) -> Option<Told> {
             if others.len() == 1 { "does" } else { "do" }
         ));
     }
-    let ip = ip(gateway);
+    // A route of IPv4 may have a gateway of IPv6 (RFC 8950).
+    let (ip, by) = (ip(gateway), ip(search.end));
+    let via = if gateway.is_ipv4() == search.end.is_ipv4() { "via" } else { "via inet6" };
     let mut commands = vec![search.command(search.asker, format!("{ip} neigh show {gateway} dev {interface}"))];
     let redirected = route.redirected_from.is_some();
     let siblings = choice.map(|choice| siblings(choice, gateway)).unwrap_or_default();
     if redirected {
-        commands.insert(0, search.command(search.asker, format!("{ip} route flush cache")));
+        commands.insert(0, search.command(search.asker, format!("{by} route flush cache")));
     }
     let lone = proxy.is_none() && siblings.is_empty() && misplaced.is_none();
     let meaning = match route.instead.as_ref().filter(|_| plain && !redirected && lone) {
@@ -80,7 +82,7 @@ pub(super) fn told(search: &Search<'_>) -> Option<Told> {
                 "; another route {} leads by {} on {}{of}",
                 other.route, other.gateway, other.interface
             ));
-            let del = format!("{ip} route del {} via {gateway} dev {interface}{of_table}", route.route);
+            let del = format!("{by} route del {} {via} {gateway} dev {interface}{of_table}", route.route);
             commands.insert(0, search.command(search.asker, del));
             let try_it = format!("ping -c 1 {}", other.gateway);
             commands.insert(1, search.command(search.asker, try_it));
@@ -96,7 +98,7 @@ pub(super) fn told(search: &Search<'_>) -> Option<Told> {
     if let Some((device, own)) = misplaced {
         clause.push_str(&format!("; it is in the network of {device}, {own}"));
         meaning = format!("The route leads by {interface}, and its gateway is on the link of {device}.");
-        let mend = format!("{ip} route replace {written} via {gateway} dev {device}{of_table}");
+        let mend = format!("{by} route replace {written} {via} {gateway} dev {device}{of_table}");
         commands.insert(0, search.command(search.asker, mend));
     } else if let Some(proxy) = proxy {
         meaning = PROXIED.to_owned();
@@ -106,11 +108,11 @@ pub(super) fn told(search: &Search<'_>) -> Option<Told> {
         meaning = "The kernel shares packets among next hops by their addresses, and goes on using one that is down, so that \
                    packets between other addresses may pass."
             .to_owned();
-        commands.insert(0, search.command(search.asker, format!("{ip} route replace {written} {first}{of_table}")));
+        commands.insert(0, search.command(search.asker, format!("{by} route replace {written} {first}{of_table}")));
     } else if outside.is_some() && others.is_empty() && gateway.is_ipv4() {
         meaning = PROXIED.to_owned();
     }
-    commands.push(search.command(search.asker, format!("{ip} route show{of_table} {written}")));
+    commands.push(search.command(search.asker, format!("{by} route show{of_table} {written}")));
     Some(Told::new(Found::GatewayGone, clause, meaning, commands))
 }
 
@@ -126,6 +128,12 @@ fn unanswered(search: &Search<'_>, written: &str, table: Option<&str>) -> String
         },
         search.interface,
         match search.asked() {
+            0 if gateway.is_ipv4() != search.end.is_ipv4() => {
+                format!(
+                    "is not found ({}s were not watched, as the probes are of the other IP version)",
+                    question(gateway)
+                )
+            }
             0 => format!("is not found, and no {} for it was seen to leave", question(gateway)),
             asked => format!("does not answer ({} went out)", questions(gateway, asked)),
         }

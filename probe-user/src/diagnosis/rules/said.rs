@@ -141,14 +141,14 @@ pub(in crate::diagnosis) fn icmp_cause(error: &IcmpError) -> Cause {
     let protocol = if from.is_ipv6() { "icmpv6" } else { "icmp" };
     Cause {
         reason: Some(format!("{protocol} {icmp_type}/{code}")),
-        icmp: Some(IcmpSaid { from, icmp_type, code, meaning: meaning(error).to_owned() }),
+        icmp: Some(IcmpSaid { from, icmp_type, code, meaning: meaning(error) }),
         ..Cause::default()
     }
 }
 
 /// Returns what an ICMP error says, as a clause about the packet (RFC 792, RFC 1812 §5.2.7, RFC 4443 §3).
-pub(in crate::diagnosis) fn meaning(error: &IcmpError) -> &'static str {
-    match (error.from.is_ipv6(), error.icmp_type, error.code) {
+pub(in crate::diagnosis) fn meaning(error: &IcmpError) -> String {
+    let words = match (error.from.is_ipv6(), error.icmp_type, error.code) {
         (false, 3, 0) | (true, 1, 0) => "no route to the network",
         (false, 3, 1) | (true, 1, 3) => "host unreachable",
         (false, 3, 2) => "protocol unreachable",
@@ -162,5 +162,7 @@ pub(in crate::diagnosis) fn meaning(error: &IcmpError) -> &'static str {
         (false, 11, 1) | (true, 3, 1) => "fragments did not all arrive",
         (false, 12, _) | (true, 4, _) => "the IP header is wrong",
         _ => "an ICMP error of a kind that is not known here",
-    }
+    };
+    let mtu = error.next_mtu.map(|mtu| format!(", whose MTU is {mtu}"));
+    format!("{words}{}", mtu.unwrap_or_default())
 }

@@ -131,6 +131,9 @@ pub struct LinkFacts {
     /// Whether it is set down (no `IFF_UP`).
     #[serde(default)]
     pub down: bool,
+    /// Whether it has no IPv6 by its setting `disable_ipv6`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ipv6_off: bool,
     /// Whether it is set up and has no carrier (`IFF_LOWER_UP` is not set).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub no_carrier: bool,

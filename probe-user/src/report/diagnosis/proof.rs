@@ -28,6 +28,12 @@ pub(super) fn cause(stop: &Stop) -> String {
         let said = format!("ICMP error {icmp_type}/{code} from {from}: {meaning}");
         text = if text.is_empty() || text.starts_with("icmp") { said } else { format!("{text}, {said}") };
     }
+    if let (Some(reason), Some(detail)) = (reason, detail)
+        && text == *reason
+        && detail.strip_prefix(reason.as_str()).is_some_and(|rest| rest.starts_with([':', ' ']))
+    {
+        return detail.clone();
+    }
     for more in [program, detail].into_iter().flatten() {
         let separator = if text.is_empty() { "" } else { ", " };
         text.push_str(&format!("{separator}{more}"));

@@ -38,6 +38,8 @@ pub(in crate::traffic) enum IncomingMessage {
         icmp_type: u8,
         /// Its code.
         code: u8,
+        /// The MTU of the next link, if it tells one.
+        next_mtu: Option<u32>,
         /// The packet that it is about.
         quote: QuotedMessage,
     },
@@ -83,7 +85,18 @@ fn read(message: &[u8], family: Family, nonce: u64) -> Option<IncomingMessage> {
         Family::V6 => (ERRORS_V6.contains(&icmp_type), quoted_v6(quoted)),
     };
     let echo = echo.filter(|_| is_error)?;
-    Some(IncomingMessage::Error { icmp_type, code, quote: quote(echo)? })
+    Some(IncomingMessage::Error { icmp_type, code, next_mtu: next_mtu(message, family), quote: quote(echo)? })
+}
+
+/// Returns the MTU that an ICMP error tells: "fragmentation needed" in its second word (RFC 1191 §4), where an old router leaves
+/// 0, and "packet too big" (RFC 4443 §3.2).
+pub(in crate::traffic) fn next_mtu(message: &[u8], family: Family) -> Option<u32> {
+    let mtu = match (family, *message.first()?, *message.get(1)?) {
+        (Family::V4, 3, 4) => word(message, 6)?.into(),
+        (Family::V6, 2, _) => u32::from(word(message, 4)?) << 16 | u32::from(word(message, 6)?),
+        _ => 0,
+    };
+    (mtu > 0).then_some(mtu)
 }
 
 /// Parses the ICMP error at the start of `message` whose quote is a packet of one of `tunnels`: its type and code, and the echo

@@ -7,7 +7,7 @@ fn sent(probe: u16, errno: Option<&str>) -> SentProbe {
 }
 
 fn error(probe: u16, icmp_type: u8) -> IcmpError {
-    IcmpError { probe, from: [10, 0, 0, 1].into(), icmp_type, code: 0 }
+    IcmpError { probe, from: [10, 0, 0, 1].into(), icmp_type, code: 0, next_mtu: None }
 }
 
 #[test]

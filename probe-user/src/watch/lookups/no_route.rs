@@ -20,11 +20,15 @@ pub fn look_up(findings: &[Finding], bound: Option<&str>) -> Vec<Finding> {
     if missing.is_empty() {
         return Vec::new();
     }
+    let v6 = missing.iter().any(IpAddr::is_ipv6);
     let links = or_log("links", Links::read()).unwrap_or_default();
     let covering = missing.into_iter().flat_map(|to| or_log("addresses", links.covering(to)).unwrap_or_default());
     let mut found: Vec<Finding> = covering.map(Finding::Holder).collect();
     found.extend(links.too_narrow_for_ipv6().into_iter().map(Finding::Device));
     found.extend(links.down().into_iter().map(Finding::Device));
+    if v6 {
+        found.extend(links.without_ipv6().into_iter().map(Finding::Device));
+    }
     let bound = bound.and_then(|name| links.named(name)).filter(|facts| !facts.down && !facts.too_narrow_for_ipv6());
     found.extend(bound.map(Finding::Device));
     found
