@@ -108,6 +108,10 @@ impl Transcript {
 
     /// Says where `place` and the verdict, or its exit status, differ.
     fn differs(&self, place: DropPoint) -> Option<String> {
+        let shown = FAULTS.iter().find(|(other, _)| *other == place).map(|(_, name)| format!("`{name}`"));
+        if shown.is_none_or(|name| !self.fault.contains(&name)) {
+            return Some(format!("{}: it is of another fault: {}", causes::name(place), self.fault));
+        }
         let number = LAYERS.iter().find(|(layer, _)| *layer == place.layer()).map(|(_, number)| *number);
         if number != Some(self.status % 16) || self.host().is_none() {
             return Some(format!("{}: exit status {} is not that of its layer", causes::name(place), self.status));
