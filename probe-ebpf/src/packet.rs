@@ -84,6 +84,8 @@ pub struct EchoPacket {
     pub icmp_bytes: u32,
     /// Whether more fragments follow: then this one does not suffice to verify the packet's checksum.
     pub first_fragment: bool,
+    /// Whether it is inside the packet of a tunnel.
+    pub is_inner: bool,
 }
 
 impl EchoPacket {
@@ -118,10 +120,26 @@ pub fn parse_where<B: Bytes + ?Sized>(
     link_layer: LinkLayer,
     wanted: impl Fn(Family) -> bool,
 ) -> Result<EchoPacket, Skip> {
-    let (ether_type, offset) = match link_layer {
-        LinkLayer::Ethernet => ethernet_at(bytes, 0)?,
-        LinkLayer::RawIp => raw_ip_at(bytes, 0)?,
-    };
+    let (ether_type, offset) = network_at(bytes, link_layer)?;
+    echo_at(bytes, ether_type, offset, wanted)
+}
+
+/// Returns the `EtherType` of a packet, and where its network header starts.
+#[inline(always)]
+fn network_at<B: Bytes + ?Sized>(bytes: &B, link_layer: LinkLayer) -> Result<(u16, usize), Skip> {
+    match link_layer {
+        LinkLayer::Ethernet => ethernet_at(bytes, 0),
+        LinkLayer::RawIp => raw_ip_at(bytes, 0),
+    }
+}
+
+#[inline(always)]
+fn echo_at<B: Bytes + ?Sized>(
+    bytes: &B,
+    ether_type: u16,
+    offset: usize,
+    wanted: impl Fn(Family) -> bool,
+) -> Result<EchoPacket, Skip> {
     match ether_type {
         IPV4 if wanted(Family::V4) => ipv4(bytes, offset),
         IPV6 if wanted(Family::V6) => ipv6(bytes, offset),
@@ -193,6 +211,7 @@ fn ipv4<B: Bytes + ?Sized>(bytes: &B, offset: usize) -> Result<EchoPacket, Skip>
         icmp_offset,
         icmp_bytes,
         first_fragment: fragment & 0x2000 != 0,
+        is_inner: false,
     })
 }
 
@@ -218,6 +237,7 @@ fn ipv6<B: Bytes + ?Sized>(bytes: &B, offset: usize) -> Result<EchoPacket, Skip>
         icmp_offset: chain.end,
         icmp_bytes,
         first_fragment: chain.first_fragment,
+        is_inner: false,
     })
 }
 

@@ -39,8 +39,9 @@ pub struct Config {
     /// Whether to look for probes inside the packets of the tunnels of [`super::tunnel::Tunnels`] too: through how many
     /// layers, and of which kinds ([`super::tunnel::LAYERS`] and what follows it); 0: no.
     pub opens: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// The kinds of tunnels ([`super::tunnel::Tunnels`], as in [`Config::opens`]) in whose packets the programs at a NIC look
+    /// for echo too, one layer in; 0: none.
+    pub inner: u32,
     /// 1: echo packets without a mark are probes too, by [`Config::id`] and what follows it.
     pub numbered: u32,
     /// The echo id of the run; with [`super::follow::OF_ONE_ID`], of the echoes that are followed.

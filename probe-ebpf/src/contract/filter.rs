@@ -31,6 +31,8 @@ pub const ADDRESSES: u32 = 1 << 4;
 pub const DRY_RUNS: u32 = 1 << 5;
 /// [`super::Config::filter`]: the rules hold for packets that leave, not for those that enter.
 pub const EGRESS: u32 = 1 << 6;
+/// [`super::Config::filter`]: some rule is for echo inside the packets of tunnels.
+pub const INNER: u32 = 1 << 7;
 
 /// [`Rule::asks`]: the sequence number must be from [`Rule::seq_first`] to [`Rule::seq_last`].
 pub const ASKS_SEQ: u32 = 1;
@@ -44,6 +46,8 @@ pub const ASKS_DESTINATION: u32 = 1 << 3;
 pub const DRY_RUN: u32 = 1 << 4;
 /// [`Rule::asks`], though no condition: a command keeps the rule alive by moving its deadline.
 pub const HELD: u32 = 1 << 5;
+/// [`Rule::asks`]: the echo must be inside the packet of a tunnel; without it, it must not.
+pub const ASKS_INNER: u32 = 1 << 6;
 
 /// [`Rule::action`]: drop all that matches.
 pub const DROP: u32 = 0;

@@ -22,7 +22,7 @@ pub(crate) static PROBE_CONFIG: Config = Config {
     netns: 0,
     everywhere: 0,
     opens: 0,
-    reserved: 0,
+    inner: 0,
     numbered: 0,
     id: 0,
     first_seq: 0,

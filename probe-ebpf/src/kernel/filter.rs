@@ -8,8 +8,8 @@ use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_coarse_ns, bpf_l
 use probe_ebpf::{
     Rule,
     filter::{
-        ADDRESSES, ASKS_DESTINATION, ASKS_PAYLOAD, ASKS_SEQ, ASKS_SOURCE, CHOICES, CONDITIONS, DEADLINES, DRY_RUN,
-        DRY_RUNS, EGRESS, MAX_RULES, ON,
+        ADDRESSES, ASKS_DESTINATION, ASKS_INNER, ASKS_PAYLOAD, ASKS_SEQ, ASKS_SOURCE, CHOICES, CONDITIONS, DEADLINES,
+        DRY_RUN, DRY_RUNS, EGRESS, INNER, MAX_RULES, ON,
     },
     packet::{EchoPacket, addresses},
 };
@@ -47,7 +47,7 @@ pub(crate) fn first_for(packet: &EchoPacket) -> Option<u32> {
 #[inline(always)]
 pub(crate) fn drops<P: Packet>(packet: &P, echo: &EchoPacket) -> bool {
     let Some(slot) = first_for(echo) else { return false };
-    if config!(filter) & (DEADLINES | CHOICES | CONDITIONS | ADDRESSES | DRY_RUNS) == 0 {
+    if config!(filter) & (DEADLINES | CHOICES | CONDITIONS | ADDRESSES | DRY_RUNS | INNER) == 0 {
         note(slot, echo, Chosen::Drop);
         return true;
     }
@@ -147,6 +147,9 @@ fn holds(slot: u32, rule: &Rule, echo: &EchoPacket, ends: &Ends) -> bool {
         || !(rule.id_first..=rule.id_last).contains(&echo.id)
         || rule.number == 0
     {
+        return false;
+    }
+    if features & INNER != 0 && (rule.asks & ASKS_INNER != 0) != echo.is_inner {
         return false;
     }
     if features & CONDITIONS != 0 {

@@ -8,10 +8,13 @@ use aya_ebpf::{
 };
 use probe_ebpf::{
     Skip,
-    packet::{Bytes, ETHERNET_HEADER, EchoPacket, IPV4, IPV6, LinkLayer, View, parse_where},
+    packet::{Bytes, ETHERNET_HEADER, EchoPacket, IPV4, IPV6, LinkLayer, View, parse_where, tunnel::parse_inside},
 };
 
-use super::config::{config, reads};
+use super::{
+    config::{config, reads},
+    maps::TUNNELS,
+};
 
 const ETHER_TYPE_AT: usize = 12;
 
@@ -153,9 +156,28 @@ impl<P: Packet> Bytes for WholePacket<'_, P> {
 pub(crate) fn read<P: Packet>(packet: &P) -> Result<EchoPacket, Skip> {
     let link_layer = packet.link_layer();
     let linear = packet.linear();
-    match parse_where(&linear, link_layer, reads) {
+    let read = match parse_where(&linear, link_layer, reads) {
         Err(Skip::Truncated) if packet.len() as usize > linear.len() => {
             parse_where(&WholePacket(packet), link_layer, reads)
+        }
+        read => read,
+    };
+    match read {
+        Err(Skip::NotEcho) if config!(inner) != 0 => inside(packet, link_layer),
+        read => read,
+    }
+}
+
+/// Reads the echo packet inside `packet`, if that is one of a tunnel.
+#[inline(always)]
+fn inside<P: Packet>(packet: &P, link_layer: LinkLayer) -> Result<EchoPacket, Skip> {
+    let tunnels = TUNNELS.get(0).ok_or(Skip::NotEcho)?;
+    let known = (tunnels, config!(inner));
+    let linear = packet.linear();
+    match parse_inside(&linear, link_layer, known, reads) {
+        // A packet whose headers end in the readable part is told as no echo, and one that goes on behind it, too.
+        Err(Skip::NotEcho | Skip::Truncated) if packet.len() as usize > linear.len() => {
+            parse_inside(&WholePacket(packet), link_layer, known, reads)
         }
         read => read,
     }

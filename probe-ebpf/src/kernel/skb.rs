@@ -387,6 +387,7 @@ fn as_echo(
         icmp_offset: 0,
         icmp_bytes: 0,
         first_fragment: false,
+        is_inner: true,
     };
     Ok(SkbEcho { packet, probe: Some(probe), unmarked: false, bytes, layers, is_sealed: true, outermost })
 }

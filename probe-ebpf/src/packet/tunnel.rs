@@ -1,10 +1,11 @@
 //! Opens one layer of a tunnel: from the IP header of a packet that carries another one to the IP header inside.
 
 use super::{
-    Bytes, FRAGMENT, IPV4, IPV4_HEADER, IPV6, IPV6_HEADER, LinkLayer, View, be32, be64, ethernet_at,
-    header::ICMP_HEADER, raw_ip_at,
+    Bytes, EchoPacket, FRAGMENT, IPV4, IPV4_HEADER, IPV6, IPV6_HEADER, LinkLayer, View, be32, be64, echo_at,
+    ethernet_at, header::ICMP_HEADER, network_at, raw_ip_at,
 };
 use crate::contract::{
+    Family, Skip,
     follow::mixed,
     neighbour::ARP,
     tunnel::{FORMAT_SHIFT, FOU, GENEVE, GRE, IPIP, PROTOCOL_SHIFT, SEALED, SIT, Tunnels, VXLAN, VXLAN_GPE},
@@ -47,6 +48,36 @@ pub fn open<B: Bytes + ?Sized>(bytes: &B, known: &Tunnels, kinds: u32) -> Option
         PROTOCOL_IPIP if is_asked(kinds, IPIP) && known.protocols & IPIP != 0 => ip_at(bytes, offset),
         PROTOCOL_IPV6 if is_asked(kinds, SIT) && known.protocols & SIT != 0 => ip_at(bytes, offset),
         _ => None,
+    }
+}
+
+/// Parses like [`super::parse_where`] the echo packet one layer inside the packet of a tunnel of `known`; only `kinds` are opened, as encoded in
+/// [`crate::Config::opens`].
+#[inline(always)]
+pub fn parse_inside<B: Bytes + ?Sized>(
+    bytes: &B,
+    link_layer: LinkLayer,
+    (known, kinds): (&Tunnels, u32),
+    wanted: impl Fn(Family) -> bool,
+) -> Result<EchoPacket, Skip> {
+    let (_, offset) = network_at(bytes, link_layer)?;
+    let (inside, ether_type) = open(&Behind { bytes, start: offset }, known, kinds).ok_or(Skip::NotEcho)?;
+    let echo = echo_at(bytes, ether_type, offset + inside, wanted)?;
+    Ok(EchoPacket { is_inner: true, ..echo })
+}
+
+/// The bytes from `start` on.
+struct Behind<'a, B: ?Sized> {
+    bytes: &'a B,
+    start: usize,
+}
+
+impl<B: Bytes + ?Sized> Bytes for Behind<'_, B> {
+    type View<const N: usize> = B::View<N>;
+
+    #[inline(always)]
+    fn view<const N: usize>(&self, offset: usize) -> Option<B::View<N>> {
+        self.bytes.view(self.start + offset)
     }
 }
 

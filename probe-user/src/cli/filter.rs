@@ -82,6 +82,7 @@ Examples:
   probe filter add -I eth0 -S 192.0.2.0/24 --every 3         drop the 3rd, 6th, 9th packet: 333 of 1,000
   probe filter add -I eth0 --type request --rate 100:20      let 100 requests a second pass, up to 20 at once
   probe filter add -I eth0 -e 7 --dry-run --until-exit       only count what would be dropped
+  probe filter add -I eth0 -e 7 --inner                      what pods ping, where VXLAN carries it
 
 Exit status: 0 success · 2 failure · 130 a rule with --until-exit was ended by Ctrl-C";
 
@@ -107,6 +108,10 @@ pub struct MatchArgs {
     /// Payload size after the ICMP header, in bytes; for a fragmented packet, that of the first fragment
     #[arg(short = 's', long, value_name = "BYTES[-BYTES]")]
     pub size: Option<IdRange>,
+    /// Match echo inside the packets of tunnels (VXLAN, Geneve, GRE, IP in IP), one layer in, and no other; all conditions are for the
+    /// packet inside, and the whole packet is dropped
+    #[arg(long)]
+    pub inner: bool,
     /// Match every echo packet; required if none of the above is given
     #[arg(long, conflicts_with_all = ["id", "seq", "source", "destination", "size"])]
     pub all_echo: bool,

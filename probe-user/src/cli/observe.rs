@@ -32,6 +32,9 @@ pub struct Observe {
     /// Count packets only, without addresses, RTT or loss; the cheapest way to watch
     #[arg(long)]
     pub counts_only: bool,
+    /// Count echo inside the packets of tunnels (VXLAN, Geneve, GRE, IP in IP) too, one layer in, by its own id and addresses
+    #[arg(long)]
+    pub inner: bool,
     #[command(flatten)]
     /// The network namespace to work in.
     pub place: PlaceArgs,

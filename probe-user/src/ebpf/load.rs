@@ -15,7 +15,7 @@ use probe_ebpf::{
         hop::NIC_HOPS,
         journey::Numbers,
         offsets::Offsets,
-        tunnel::{MAX_SEALED, MAX_SEALING, SEALED_BIT},
+        tunnel::{LAYERS, MAX_SEALED, MAX_SEALING, SEALED_BIT, Tunnels},
     },
     filter,
     flow::{MAX_FLOWS, MAX_PENDING},
@@ -30,6 +30,7 @@ use super::{
     crossings,
     followed::{self, FollowJob},
     hooks, hops, journeys, neighbours, object,
+    tunnels::TunnelMap,
     words::words,
 };
 use crate::{filter::rules::Needs, host::device::AttachMode, model::request::RequestHandling};
@@ -65,6 +66,8 @@ pub struct Job {
     pub requests: RequestHandling,
     /// Which echoes of other programs are followed instead of probes; none: no echoes.
     pub follow: Option<FollowJob>,
+    /// In the packets of which tunnels the programs at a NIC look for echo too; none: in no packets.
+    pub inner: Option<Tunnels>,
 }
 
 /// A run whose probes are followed, and what its programs must know.
@@ -141,6 +144,7 @@ impl Job {
             journey: None,
             requests: RequestHandling::Pass,
             follow: None,
+            inner: None,
         }
     }
 
@@ -172,7 +176,7 @@ impl Job {
             netns: self.journey.map_or(0, |journey| journey.netns),
             everywhere: u32::from(self.journey.is_some_and(|journey| journey.everywhere)),
             opens: self.journey.filter(|journey| journey.crossings > 0).map_or(0, |journey| journey.opens),
-            reserved: 0,
+            inner: self.inner.map_or(0, |tunnels| tunnels.opens() & !(LAYERS | SEALED_BIT)),
             numbered: u32::from(numbered.is_some()),
             id: follow.and_then(|follow| follow.request.id).map_or(number(|numbers| numbers.id), u32::from),
             first_seq: number(|numbers| numbers.first_seq),
@@ -304,6 +308,10 @@ pub fn load_sharing(job: &Job, rows: Rows, shared: &[Shared]) -> Result<Ebpf, Ke
     let mut programs = loader.load(object).map_err(|source| KernelError::Load { source: Box::new(source) })?;
     for hop in NIC_HOPS.iter().filter(|hop| job.hops.contains(hop)) {
         hops::load(&mut programs, hops::program(*hop, job.mode))?;
+    }
+    if let Some(tunnels) = &job.inner {
+        // Not before: the programs are loaded with the map, and then keep it.
+        TunnelMap::take(&mut programs)?.learn(tunnels)?;
     }
     Ok(programs)
 }

@@ -19,7 +19,10 @@ use super::{
 };
 use crate::{
     filter::rules::Needs,
-    host::device::{self, AttachMode, Device, DeviceType, XdpPurpose, xdp_mode},
+    host::{
+        device::{self, AttachMode, Device, DeviceType, XdpPurpose, xdp_mode},
+        tunnel,
+    },
     model::{
         attach::{Attach, TcChoice, XdpChoice},
         request::RequestHandling,
@@ -42,6 +45,8 @@ pub struct WatchOptions {
     pub filter: Switch,
     /// Which packets to copy.
     pub capture: Capture,
+    /// Whether to count echo inside the packets of tunnels too.
+    pub inner: Switch,
 }
 
 /// Where packets that enter are counted.
@@ -234,6 +239,7 @@ fn job(device: &Device, options: &WatchOptions, hops: &[Hop], mode: AttachMode) 
         journey: None,
         requests: RequestHandling::Pass,
         follow: None,
+        inner: (options.inner == Switch::On).then(tunnel::openable),
     }
 }
 

@@ -11,8 +11,14 @@ use netlink_packet_route::{
     neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage},
 };
 
+use probe_ebpf::Tunnels;
+
 use super::{device::netlink, link_facts, or_log, tun, wireguard};
-use crate::model::trace::{FdbEntry, TunnelFacts, frame::hardware_address, tunnel::MAX_ENTRIES};
+use crate::model::trace::{
+    FdbEntry, TunnelFacts,
+    frame::hardware_address,
+    tunnel::{self as model, MAX_ENTRIES},
+};
 
 /// Kinds whose packets can be opened.
 const KINDS: [&str; 9] = ["vxlan", "geneve", "gre", "gretap", "ip6gre", "ip6gretap", "erspan", "ipip", "sit"];
@@ -38,6 +44,16 @@ pub fn devices() -> io::Result<Vec<TunnelFacts>> {
         }
     }
     Ok(tunnels)
+}
+
+/// Returns how to recognize packets of every kind of tunnel that can be opened, at the usual ports and those of this namespace's own
+/// devices; the usual ones alone if those cannot be read.
+pub fn openable() -> Tunnels {
+    let devices = devices().unwrap_or_else(|error| {
+        tracing::info!("tunnel devices: {error}; the usual ports of tunnels are looked at");
+        Vec::new()
+    });
+    model::openable(&devices)
 }
 
 /// Returns the tunnels with their forwarding tables.

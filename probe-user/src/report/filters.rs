@@ -90,6 +90,8 @@ pub struct MatchReport {
     pub source: Option<String>,
     /// Destination addresses; absent: all.
     pub destination: Option<String>,
+    /// Whether it matches echo inside the packets of tunnels, and no other.
+    pub inner: bool,
 }
 
 /// A range of numbers.
@@ -227,7 +229,12 @@ impl MatchReport {
             self.source.as_ref().map(|source| format!("from {source}")),
             self.destination.as_ref().map(|destination| format!("to {destination}")),
         ];
-        std::iter::once(types.to_owned()).chain(parts.into_iter().flatten()).collect::<Vec<_>>().join(", ")
+        let inside = self.inner.then(|| "inside tunnels".to_owned());
+        std::iter::once(types.to_owned())
+            .chain(inside)
+            .chain(parts.into_iter().flatten())
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 }
 
@@ -259,6 +266,7 @@ mod tests {
                 payload_bytes: None,
                 source: Some("10.0.0.0/8".into()),
                 destination: None,
+                inner: false,
             },
             action: FilterEffect::Drop,
             which: SelectionReport::of(RuleAction::Every(3)),

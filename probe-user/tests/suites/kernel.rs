@@ -12,6 +12,7 @@ mod differential;
 mod filter;
 mod flows;
 mod guard;
+mod inner;
 mod long;
 mod matrix;
 mod model;

@@ -162,6 +162,7 @@ fn filters_and_labs_fit() {
             payload_bytes: None,
             source: Some("10.0.0.0/8".into()),
             destination: None,
+            inner: true,
         },
         action: probe_user::model::attach::FilterEffect::Drop,
         which: SelectionReport::of(probe_user::filter::rules::RuleAction::Every(3)),

@@ -201,6 +201,7 @@ impl Spec {
             icmp_offset: ip_offset + usize::from(self.header_bytes()),
             icmp_bytes: u32::from(self.ip_bytes() - self.header_bytes()),
             first_fragment: self.first_fragment(),
+            is_inner: false,
         }
     }
 }

@@ -4,10 +4,11 @@ use std::{vec, vec::Vec};
 
 use super::build::Spec;
 use crate::{
+    Skip,
     contract::tunnel::{ALL_KINDS, FOU, GENEVE, GRE, IPIP, SIT, Tunnels, VXLAN, VXLAN_GPE},
     packet::{
-        LinkLayer, parse,
-        tunnel::{OuterHeader, open, outer_header},
+        EchoPacket, LinkLayer, parse,
+        tunnel::{OuterHeader, open, outer_header, parse_inside},
     },
 };
 
@@ -107,6 +108,30 @@ fn a_tunnel_inside_of_a_tunnel_is_opened_layer_by_layer() {
     let (second, _) = open(&packet[first..], &known(), ALL_KINDS).expect("the second layer");
     assert_eq!(&packet[first + second..], &ip[..]);
     assert_eq!(open(&ip[..], &known(), ALL_KINDS), None);
+}
+
+#[test]
+fn echo_one_layer_in_is_read_as_what_it_is() {
+    let spec = Spec::v4();
+    let frame = spec.frame();
+    let vxlan = joined(&[&[8, 0, 0, 0, 0, 0, 1, 0], &frame]);
+    let carrier = v4(17, 0, &udp(8472, &vxlan));
+    let ethernet = joined(&[&[2; 12], &[0x08, 0x00], &carrier]);
+    let read = |bytes: &[u8], link_layer, kinds| parse_inside(bytes, link_layer, (&known(), kinds), |_| true);
+    for (bytes, link_layer) in [(&carrier, LinkLayer::RawIp), (&ethernet, LinkLayer::Ethernet)] {
+        let before = bytes.len() - frame.len();
+        let plain = spec.expected();
+        let expected = EchoPacket {
+            ip_offset: before + plain.ip_offset,
+            icmp_offset: before + plain.icmp_offset,
+            is_inner: true,
+            ..plain
+        };
+        assert_eq!(read(bytes, link_layer, ALL_KINDS), Ok(expected));
+        assert_eq!(read(bytes, link_layer, 0), Err(Skip::NotEcho));
+        assert!(parse(&bytes[..], link_layer).is_err(), "it is no echo by itself");
+    }
+    assert_eq!(read(&frame, LinkLayer::Ethernet, ALL_KINDS), Err(Skip::NotEcho), "what is not carried is not inside");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::ebpf;
 use probe_ebpf::{
     Rule,
-    filter::{ASKS_DESTINATION, ASKS_PAYLOAD, ASKS_SEQ, ASKS_SOURCE, DRY_RUN, HELD},
+    filter::{ASKS_DESTINATION, ASKS_INNER, ASKS_PAYLOAD, ASKS_SEQ, ASKS_SOURCE, DRY_RUN, HELD},
 };
 
 use crate::{
@@ -78,5 +78,6 @@ fn matches(rule: &Rule) -> MatchReport {
         payload_bytes: asks(ASKS_PAYLOAD).then_some(Range { first: rule.payload_first, last: rule.payload_last }),
         source: asks(ASKS_SOURCE).then(|| Prefix::of(&rule.source).to_string()),
         destination: asks(ASKS_DESTINATION).then(|| Prefix::of(&rule.destination).to_string()),
+        inner: asks(ASKS_INNER),
     }
 }

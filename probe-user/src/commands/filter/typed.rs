@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use nix::unistd::getuid;
 use probe_ebpf::{
     Direction, Echo, Family, Kind, Rule,
-    filter::{ASKS_DESTINATION, ASKS_PAYLOAD, ASKS_SEQ, ASKS_SOURCE, AddressMask, DRY_RUN, HELD},
+    filter::{ASKS_DESTINATION, ASKS_INNER, ASKS_PAYLOAD, ASKS_SEQ, ASKS_SOURCE, AddressMask, DRY_RUN, HELD},
 };
 
 use crate::{
@@ -54,6 +54,7 @@ pub(super) fn rule(args: &Add) -> Result<Rule, Failure> {
             | asked(wanted.size.is_some(), ASKS_PAYLOAD)
             | asked(wanted.source.is_some(), ASKS_SOURCE)
             | asked(wanted.destination.is_some(), ASKS_DESTINATION)
+            | asked(wanted.inner, ASKS_INNER)
             | asked(args.done.dry_run, DRY_RUN)
             | asked(args.until_exit, HELD),
         ..Rule::default()

@@ -38,6 +38,7 @@ pub(super) struct Watcher {
     ids: Vec<IdRange>,
     timeout: Duration,
     since: Instant,
+    inner: bool,
 }
 
 /// What probe's own filter at XDP drops while this watch counts behind it.
@@ -72,6 +73,7 @@ impl Watcher {
             ingress: Ingress::Once,
             egress: Switch::On,
             track,
+            inner: if args.inner { Switch::On } else { Switch::Off },
             ..WatchOptions::default()
         };
         let mut watch = Watch::attach(&device, &options)?;
@@ -86,13 +88,15 @@ impl Watcher {
             ids: args.ids.clone(),
             timeout: args.timeout,
             since: Instant::now(),
+            inner: args.inner,
         })
     }
 
     /// Returns what to print before the first counts arrive.
     pub(super) fn greeting(&self) -> String {
+        let inner = if self.inner { ", also inside the packets of tunnels" } else { "" };
         format!(
-            "watching {} (XDP {}: {}); Ctrl-C ends it",
+            "watching {}{inner} (XDP {}: {}); Ctrl-C ends it",
             self.watch.device.name,
             self.watch.mode.name(),
             self.watch.mode_why

@@ -6,7 +6,7 @@ use std::{
 };
 
 use aya::{Ebpf, maps::MapData, programs::Program};
-use probe_ebpf::{Direction, Hop, names};
+use probe_ebpf::{Direction, Hop, filter::INNER, names};
 
 use super::KernelError;
 use crate::{
@@ -16,7 +16,10 @@ use crate::{
         nic::link_layer,
     },
     filter::rules::Needs,
-    host::device::{AttachMode, Device},
+    host::{
+        device::{AttachMode, Device},
+        tunnel,
+    },
 };
 
 /// The maps that belong to one generation.
@@ -51,6 +54,7 @@ impl FilterProgram {
             count: Switch::Off,
             filter: Switch::On,
             needs,
+            inner: (needs.features & INNER != 0).then(tunnel::openable),
             filtered: self.hop.direction(),
             link_layer: link_layer(device),
             ifindex: device.ifindex,

@@ -3,8 +3,8 @@
 use probe_ebpf::{
     Rule,
     filter::{
-        ADDRESSES, ASKS_DESTINATION, ASKS_PAYLOAD, ASKS_SEQ, ASKS_SOURCE, CHOICES, CONDITIONS, DEADLINES, DROP,
-        DRY_RUN, DRY_RUNS,
+        ADDRESSES, ASKS_DESTINATION, ASKS_INNER, ASKS_PAYLOAD, ASKS_SEQ, ASKS_SOURCE, CHOICES, CONDITIONS, DEADLINES,
+        DROP, DRY_RUN, DRY_RUNS, INNER,
     },
 };
 
@@ -31,7 +31,9 @@ impl Needs {
     pub fn of(in_order: &[(u32, &Rule)]) -> Self {
         let features = in_order.iter().fold(0, |features, (_, rule)| features | of_one(rule));
         let goes_on = in_order.iter().enumerate().any(|(index, (_, rule))| {
-            lets_on(rule) && in_order[index + 1..].iter().any(|(_, later)| overlap(rule, later))
+            // A rule for one sort of packets, inside a tunnel or not, lets the other sort on.
+            (lets_on(rule) || features & INNER != 0)
+                && in_order[index + 1..].iter().any(|(_, later)| overlap(rule, later))
         });
         let count = u32::try_from(in_order.len()).expect("there are few rules");
         Self { features, steps: if goes_on { count } else { 1 } }
@@ -47,6 +49,7 @@ fn of_one(rule: &Rule) -> u32 {
         | asked(ASKS_SEQ | ASKS_PAYLOAD, CONDITIONS)
         | asked(ASKS_SOURCE | ASKS_DESTINATION, ADDRESSES)
         | asked(DRY_RUN, DRY_RUNS)
+        | asked(ASKS_INNER, INNER)
 }
 
 /// Reports whether a packet of the rule's kinds and ids may go on to the rules after it.

@@ -199,6 +199,17 @@ pub fn known(devices: &[TunnelFacts]) -> Tunnels {
     with_usual(tunnels)
 }
 
+/// Returns how to recognize packets of these tunnels, and those of every kind that can be opened at its usual ports.
+pub fn openable(devices: &[TunnelFacts]) -> Tunnels {
+    let mut tunnels = Tunnels { protocols: GRE | IPIP | SIT, ..Tunnels::default() };
+    devices.iter().filter(|device| !device.is_sealed()).for_each(|device| device.add_to(&mut tunnels));
+    tunnels.add_port(4790, VXLAN_GPE);
+    tunnels.add_port(6081, GENEVE);
+    tunnels.add_port(4789, VXLAN);
+    tunnels.add_port(8472, VXLAN);
+    tunnels
+}
+
 /// Returns them with the usual ports of the kinds among them.
 fn with_usual(mut tunnels: Tunnels) -> Tunnels {
     let has = |format: u16| tunnels.ports.iter().any(|word| (word >> 16) as u16 == format);

@@ -44,7 +44,7 @@ fn a_rule_is_listed_as_it_was_added() {
     let matches = |types: &str, ids: [u16; 2], family: Option<u8>| {
         json!({
             "type": types, "id_first": ids[0], "id_last": ids[1], "family": family,
-            "seq": null, "payload_bytes": null, "source": null, "destination": null,
+            "seq": null, "payload_bytes": null, "source": null, "destination": null, "inner": false,
         })
     };
     assert_eq!(rules[0]["match"], matches("both", [0, 65535], None));

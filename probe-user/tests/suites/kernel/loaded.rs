@@ -6,7 +6,7 @@ use aya::{
     Ebpf, TestRun,
     programs::{Program, TestRunOptions, TestRunResult},
 };
-use probe_ebpf::{Hop, Kind, Skip, hop::NIC_HOPS, names};
+use probe_ebpf::{Hop, Kind, Skip, Tunnels, hop::NIC_HOPS, names};
 use probe_user::{
     ebpf::{
         filter::Rules,
@@ -153,7 +153,13 @@ impl Loaded {
 
     /// The program of `hop` with `set`, as `probe filter` loads it, and the rules as that would read them.
     pub(crate) fn filtering(hop: Hop, set: &RuleSet) -> (Self, Rules) {
-        let job = Job { filter: Switch::On, needs: set.needs(), filtered: hop.direction(), ..Job::count(&[hop]) };
+        Self::filtering_in(hop, set, None)
+    }
+
+    /// Filters echo inside the packets of these tunnels too.
+    pub(crate) fn filtering_in(hop: Hop, set: &RuleSet, inner: Option<Tunnels>) -> (Self, Rules) {
+        let job =
+            Job { filter: Switch::On, needs: set.needs(), filtered: hop.direction(), inner, ..Job::count(&[hop]) };
         let mut loaded = Self::new(&job);
         let mut rules = loaded.rules();
         rules.fill(set).expect("it can be written");

@@ -9,7 +9,7 @@ use probe_user::traffic::Frame;
 use super::row::{Row, numbers, of, only, row};
 use crate::common::{
     is_root,
-    net::{A6, B4, B6, Pair, message, sh},
+    net::{A4, A6, B4, B6, Pair, eventually, message, own_bpffs, ping, sh},
     run::{Running, probe},
     tun::tun,
 };
@@ -89,4 +89,44 @@ fn an_interface_that_is_down_is_watched_until_it_is_up() {
     sh(&pair.a, &format!("ip neigh replace {B4} lladdr 02:00:00:00:00:02 dev va nud permanent"));
     sh(&pair.a, &format!("ping -n -q -c 1 -W 10 {B4}"));
     observer.until_last("a reply", |document| numbers(&only(document, 4)).entered == (0, 1));
+}
+
+#[test]
+fn echo_inside_a_tunnel_is_counted_and_dropped_by_its_own_id() {
+    if !is_root("echo_inside_a_tunnel_is_counted_and_dropped_by_its_own_id") {
+        return;
+    }
+    own_bpffs();
+    let pair = Pair::new();
+    for (netns, own, far, lower) in [(&pair.a, A4, B4, "va"), (&pair.b, B4, A4, "vb")] {
+        let last = own.octets()[3];
+        let vxlan = format!(
+            "ip link add vx0 mtu 1400 type vxlan id 7 dstport 8472 local {own} remote {far} dev {lower}
+            ip addr add 172.31.0.{last}/24 dev vx0
+            ip link set vx0 up"
+        );
+        sh(netns, &vxlan);
+    }
+    let target = format!("172.31.0.{}", B4.octets()[3]);
+    ping(&pair.a, &target, 1);
+    let mut observer = Running::start(&pair.a, "observe -I va -e 77 --inner -i 0.1 --format json");
+    let plain = Running::start(&pair.a, "observe -I va -e 77 -i 0.1 --format json");
+    probe(&pair.a, &format!("send request {target} -e 77 -c 3 -i 0.01")).done();
+    let wanted = Row { entered: (0, 3), left: (3, 0), ..Row::default() };
+    observer.until_last("requests and replies", |document| row(document, 77) == wanted);
+    let document = observer.end_with(Signal::SIGINT).last();
+    assert_eq!(only(&document, 4)["peer"], target, "{document}");
+    assert_eq!(plain.end_with(Signal::SIGINT).last()["ids"], serde_json::json!([]));
+    probe(&pair.b, "filter add -I vb -e 77 --inner --hook tc").done();
+    probe(&pair.b, "filter add -I vb -e 78 --hook tc").done();
+    for id in [77, 78] {
+        probe(&pair.a, &format!("send request {target} -e {id} -c 3 -i 0.01")).done();
+    }
+    let hits = || {
+        let list = probe(&pair.b, "filter list --format json").json();
+        let rules = list["filters"].as_array().expect("rules").clone();
+        rules.iter().map(|rule| (rule["match"]["inner"].clone(), rule["dropped"].clone())).collect::<Vec<_>>()
+    };
+    eventually("three are dropped", || hits() == [(true.into(), 3.into()), (false.into(), 0.into())]);
+    probe(&pair.b, "filter clear").done();
 }
