@@ -4,12 +4,14 @@ pub mod agent;
 pub mod as_ping;
 pub mod attach;
 pub mod characterize;
+pub mod completions;
 pub mod diagnose;
 pub mod doctor;
 pub mod ends;
 pub mod experiment;
 pub mod filter;
 pub mod lab;
+pub mod man;
 pub mod observe;
 pub mod place;
 pub mod receive;
@@ -67,6 +69,10 @@ pub enum Verb {
     Doctor(doctor::Doctor),
     /// Print the JSON Schema of a document that probe prints with --format json
     Schema(schema::Schema),
+    /// Print the completions of a shell: bash, zsh, fish, elvish or powershell
+    Completions(completions::Completions),
+    /// Print a man page of probe or of one of its verbs
+    Man(man::Man),
 }
 
 /// Flags that every command has.

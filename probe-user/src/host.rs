@@ -18,6 +18,7 @@ pub mod entrance;
 pub mod identity;
 pub mod iptables;
 pub mod link_facts;
+pub mod name_service;
 pub mod namespace;
 pub mod neighbour;
 pub mod next_hop;

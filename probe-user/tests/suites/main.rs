@@ -16,6 +16,7 @@ mod kernel_log;
 mod lab;
 mod likeness;
 mod lookups;
+mod manual;
 mod models;
 mod netfilter;
 mod observe;
