@@ -29,7 +29,7 @@ use crate::report::Format;
 /// probe watches ICMP echo (ping) at every hop of the kernel, here and on a far host, and says where it stops. It can also
 /// send any echo packet, drop chosen ones on purpose, and find out what state a firewall on the path keeps for them.
 #[derive(Debug, Parser)]
-#[command(name = "probe", version, propagate_version = true, max_term_width = 100, after_help = AFTER_HELP)]
+#[command(name = "probe", version = VERSION, propagate_version = true, max_term_width = 100, after_help = AFTER_HELP)]
 pub struct Cli {
     /// The command to run.
     #[command(subcommand)]
@@ -38,6 +38,12 @@ pub struct Cli {
     #[command(flatten)]
     pub output: Output,
 }
+
+/// The version, with the commit where a release was made from one (`cargo xtask dist`).
+pub const VERSION: &str = match option_env!("PROBE_VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};
 
 const AFTER_HELP: &str =
     "Exit status: 0 success · 1 measured, and traffic is lost · 2 could not measure · 130 interrupted";

@@ -110,3 +110,6 @@ fn write(release: &Release, program: &[u8], metadata: &Metadata, out: &Path) -> 
     made.push(sums::write(out)?);
     Ok(made)
 }
+
+#[cfg(test)]
+mod tests;

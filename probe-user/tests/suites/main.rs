@@ -4,6 +4,7 @@
 mod common;
 
 mod datasheet;
+mod deployment;
 mod docs;
 mod doctor;
 mod faults;

@@ -88,7 +88,8 @@ impl Scratch {
     /// # Errors
     /// If it cannot be made.
     pub(crate) fn new() -> Result<Self> {
-        let folder = env::temp_dir().join(format!("probe-dist-{}", std::process::id()));
+        let folder =
+            env::temp_dir().join(format!("probe-dist-{}-{:?}", std::process::id(), std::thread::current().id()));
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         Ok(Self(folder))

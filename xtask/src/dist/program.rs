@@ -32,7 +32,7 @@ pub(crate) fn build(target: &Target, linker: &Option<PathBuf>, revision: &Revisi
         ("CARGO_ENCODED_RUSTFLAGS".to_owned(), flags.join("\x1f").into()),
         ("CARGO_TARGET_DIR".to_owned(), folder.into_os_string()),
         ("SOURCE_DATE_EPOCH".to_owned(), revision.epoch.to_string().into()),
-        ("PROBE_COMMIT".to_owned(), revision.in_words().into()),
+        ("PROBE_VERSION".to_owned(), format!("{} ({})", env!("CARGO_PKG_VERSION"), revision.in_words()).into()),
     ];
     if let Some(linker) = linker {
         let name = target.triple.to_uppercase().replace('-', "_");

@@ -1,9 +1,9 @@
 //! Tries what was made on this machine: unpacked, installed, upgraded and removed in folders, and run on a bare root.
 
 mod bare;
-mod image;
+pub(super) mod image;
 mod names;
-mod packages;
+pub(super) mod packages;
 
 use std::path::Path;
 

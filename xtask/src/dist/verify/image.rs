@@ -13,7 +13,7 @@ use crate::dist::{image::PROGRAM, sums::sha256};
 ///
 /// # Errors
 /// What does not fit.
-pub(super) fn check(file: &Path, program: &[u8]) -> Result<()> {
+pub(crate) fn check(file: &Path, program: &[u8]) -> Result<()> {
     let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     let layout = files(&bytes).with_context(|| format!("{} is no tar archive", file.display()))?;
     layout_fits(&layout, program).with_context(|| format!("{} is no image", file.display()))

@@ -15,7 +15,7 @@ use crate::shell::{capture, is_root, say, which};
 ///
 /// # Errors
 /// dpkg refuses it, a file is missing, or one is left.
-pub(super) fn deb(package: &Path, scratch: &Path) -> Result<()> {
+pub(crate) fn deb(package: &Path, scratch: &Path) -> Result<()> {
     let root = scratch.join("deb");
     let state = root.join("var/lib/dpkg");
     let Some(mut dpkg) = tool("dpkg", package) else { return Ok(()) };
@@ -40,7 +40,7 @@ pub(super) fn deb(package: &Path, scratch: &Path) -> Result<()> {
 ///
 /// # Errors
 /// rpm refuses it, a file is missing, or one is left.
-pub(super) fn rpm(package: &Path, scratch: &Path) -> Result<()> {
+pub(crate) fn rpm(package: &Path, scratch: &Path) -> Result<()> {
     let root = scratch.join("rpm");
     let Some(mut rpm) = tool("rpm", package) else { return Ok(()) };
     fs::create_dir_all(&root)?;
