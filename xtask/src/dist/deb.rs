@@ -19,10 +19,10 @@ pub(crate) fn package(release: &Release) -> Result<Vec<u8>> {
     let mut bytes = 0;
     for (path, mode, content) in files(release)? {
         bytes += content.len();
-        data.file(&format!("./{path}"), mode, &content)?;
+        data.file(&path, mode, &content)?;
     }
     let mut control = Tarball::new(epoch);
-    control.file("./control", 0o644, control_file(release, bytes).as_bytes())?;
+    control.file("control", 0o644, control_file(release, bytes).as_bytes())?;
     let members = [
         ("debian-binary", b"2.0\n".to_vec()),
         ("control.tar.gz", gzip(&control.done()?)?),

@@ -28,7 +28,7 @@ impl Tarball {
     pub(crate) fn file(&mut self, path: &str, mode: u32, bytes: &[u8]) -> Result<()> {
         for (at, _) in path.match_indices('/') {
             let folder = &path[..=at];
-            if folder != "./" && self.folders.insert(folder.to_owned()) {
+            if self.folders.insert(folder.to_owned()) {
                 self.entry(folder, EntryType::Directory, 0o755, &[])?;
             }
         }
@@ -95,8 +95,8 @@ mod tests {
     fn the_same_contents_are_the_same_bytes_and_belong_to_root() {
         let made = || {
             let mut tar = Tarball::new(1_796_092_767);
-            tar.file("./usr/bin/probe", 0o755, b"program").unwrap();
-            tar.file("./usr/bin/other", 0o644, b"").unwrap();
+            tar.file("usr/bin/probe", 0o755, b"program").unwrap();
+            tar.file("usr/bin/other", 0o644, b"").unwrap();
             tar.done().unwrap()
         };
         assert_eq!(gzip(&made()).unwrap(), gzip(&made()).unwrap());
@@ -111,6 +111,6 @@ mod tests {
                 String::from_utf8(entry.path_bytes().into_owned()).unwrap()
             })
             .collect();
-        assert_eq!(names, ["./usr/", "./usr/bin/", "./usr/bin/probe", "./usr/bin/other"]);
+        assert_eq!(names, ["usr/", "usr/bin/", "usr/bin/probe", "usr/bin/other"]);
     }
 }

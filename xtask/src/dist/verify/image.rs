@@ -65,6 +65,9 @@ fn files(tar: &[u8]) -> Result<Files> {
     let mut found = Files::new();
     for entry in Archive::new(tar).entries()? {
         let mut entry = entry?;
+        if !entry.header().entry_type().is_file() {
+            continue;
+        }
         let mut bytes = Vec::new();
         entry.read_to_end(&mut bytes)?;
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
