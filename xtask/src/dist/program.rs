@@ -15,8 +15,9 @@ use crate::{
     shell::{capture, cargo, repo, say},
 };
 
-/// More than this would be no small thing to copy to a host.
-const MOST_BYTES: usize = 8_000_000;
+/// A program that outgrows this has taken in something that it need not hold. (It has 13 MB: 8.9 MB of code at `opt-level = "s"`, 1.5 MB
+/// of kernel programs, 1.3 MB for unwinding.)
+const MOST_BYTES: usize = 14_000_000;
 
 /// Compiles, checks, and returns the program.
 ///

@@ -1,6 +1,7 @@
 //! SHA256SUMS: what `sha256sum --check` reads.
 
 use std::{
+    ffi::OsStr,
     fmt::Write as _,
     fs,
     path::{Path, PathBuf},
@@ -17,14 +18,15 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Writes the sums of all files of a folder: releases for several targets share it.
+/// Writes the sums of all releases in a folder: those for several targets share it.
 ///
 /// # Errors
 /// A file cannot be read or written.
 pub(crate) fn write(folder: &Path) -> Result<PathBuf> {
     let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
     let mut files = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
-    files.retain(|file| file.is_file() && file.file_name().is_some_and(|name| name != NAME));
+    let is_ours = |name: &OsStr| name.to_string_lossy().starts_with("probe");
+    files.retain(|file| file.is_file() && file.file_name().is_some_and(is_ours));
     files.sort();
     let mut sums = String::new();
     for file in files {
