@@ -2,8 +2,8 @@
 //!
 //! The command runs `sh`, which reads its script from stdin: so nothing needs quoting, however many shells are on the
 //! way. It is asked for its processor first; the script that follows is one line, and nothing more is written before it
-//! answers: a shell may read ahead. It keeps the
-//! program open and removes its file before the agent starts, so that nothing is left there, however the agent ends.
+//! answers: a shell may read ahead. It keeps the program open and removes its file before the agent starts, so that nothing is
+//! left there, however the agent ends.
 
 mod builds;
 
@@ -36,7 +36,7 @@ struct Parcel {
 pub(super) fn take_over(peer: &mut Peer, until: Instant) -> Result<(), Trouble> {
     write(peer, QUESTION.as_bytes(), until)?;
     let answer = receive(peer, until)?;
-    let Some(uname) = answer.strip_prefix("MACHINE ").map(str::trim) else { return Err(refused(&answer)) };
+    let Some(uname) = answer.strip_prefix("MACHINE").map(str::trim) else { return Err(refused(&answer)) };
     let uname = uname.to_owned();
     let choice = builds::for_machine(&peer.options.program, &uname)?;
     let mut complaint = String::new();
@@ -116,6 +116,8 @@ fn script(bytes: usize, sha256: &str) -> String {
         // Another C library, an older one, another processor: the shell then takes another script.
         "r=; \"$d/probe\" --version </dev/null >/dev/null 2>\"$d/why\" && r=1",
         "w=$(head -n 1 \"$d/why\")",
+        // Its last part: a line that is too long is cut off on the way.
+        "w=${w##*: }",
         "exec 9<\"$d/probe\"",
         "rm -rf \"$d\"",
         "trap - EXIT HUP INT TERM",

@@ -21,7 +21,8 @@ pub(super) struct Choice {
 /// # Errors
 /// There is none for that architecture.
 pub(super) fn for_machine(running: &Path, uname: &str) -> Result<Choice, Trouble> {
-    let arch = machine(uname);
+    // A host that does not say may be one like this.
+    let arch = if uname.is_empty() { env::consts::ARCH } else { machine(uname) };
     let mut programs: Vec<PathBuf> = if arch == env::consts::ARCH { vec![running.to_owned()] } else { Vec::new() };
     programs.extend(beside(running, arch));
     if programs.is_empty() {
@@ -103,6 +104,7 @@ mod tests {
         // Where the static build itself runs, it is not tried twice.
         let only = for_machine(&folder.0.join(format!("bin/probe-{ours}")), ours).expect("it may run");
         assert_eq!(only.programs.len(), 1);
+        assert_eq!(for_machine(&only.programs[0], "").expect("it may run").programs, only.programs);
     }
 
     #[test]
