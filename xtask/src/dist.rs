@@ -23,7 +23,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use self::{contents::Contents, metadata::Metadata, revision::Revision, target::Target};
+use self::{contents::ReleaseContents, metadata::Metadata, revision::Revision, target::ReleaseTarget};
 use crate::shell::{repo, say};
 
 /// Make what is installed: a static program, .tar.gz, .deb, .rpm, a container image, a list of components, sums.
@@ -44,9 +44,9 @@ pub(crate) struct DistOptions {
 
 /// A release: what is shipped, for whom, and from which state of the sources.
 struct Release {
-    target: Target,
+    target: ReleaseTarget,
     revision: Revision,
-    contents: Contents,
+    contents: ReleaseContents,
 }
 
 /// Builds, packs, and prints what was made.
@@ -55,7 +55,7 @@ struct Release {
 /// The target is unknown or cannot be built for here, something does not compile, a file cannot be written, or what was made does
 /// not hold what it must.
 pub(crate) fn run(options: &DistOptions) -> Result<ExitCode> {
-    let target = Target::named(options.target.as_deref())?;
+    let target = ReleaseTarget::named(options.target.as_deref())?;
     let out = options.out.clone().unwrap_or_else(|| repo().join("target/dist"));
     writable(&out)?;
     let revision = Revision::of_the_sources()?;
@@ -65,7 +65,7 @@ pub(crate) fn run(options: &DistOptions) -> Result<ExitCode> {
     let linker = target.linker()?;
     let metadata = Metadata::read(&target)?;
     let program = program::build(&target, &linker, &revision)?;
-    let contents = Contents::gather(&target, &program, &metadata)?;
+    let contents = ReleaseContents::gather(&target, &program, &metadata)?;
     let release = Release { target, revision, contents };
     let made = write(&release, &program, &metadata, &out)?;
     for file in &made {

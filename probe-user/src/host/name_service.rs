@@ -13,7 +13,7 @@ mod glibc {
     use std::ffi::{CStr, c_char, c_int};
 
     unsafe extern "C" {
-        /// <nss.h>: uses these services for one database, in place of nsswitch.conf.
+        /// Uses these services for one database, in place of nsswitch.conf (nss.h).
         fn __nss_configure_lookup(database: *const c_char, services: *const c_char) -> c_int;
     }
 

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{metadata::Metadata, notices, program, target::Target};
+use super::{metadata::Metadata, notices, program, target::ReleaseTarget};
 use crate::shell::{capture, repo, say};
 
 /// A file of a release.
@@ -21,7 +21,7 @@ pub(crate) struct Piece {
 
 /// What a release holds.
 #[derive(Debug)]
-pub(crate) struct Contents {
+pub(crate) struct ReleaseContents {
     /// The program.
     pub(crate) program: Piece,
     /// Man pages of section 1.
@@ -37,12 +37,12 @@ pub(crate) struct Contents {
 const LICENCES: [&str; 3] = ["LICENSE-APACHE", "LICENSE-MIT", "LICENSE-GPL-2.0"];
 const COMPLETIONS: [(&str, &str); 3] = [("bash", "probe"), ("zsh", "_probe"), ("fish", "probe.fish")];
 
-impl Contents {
+impl ReleaseContents {
     /// Gathers the files, and makes those that come from the program's own definitions.
     ///
     /// # Errors
     /// A file cannot be read, or the program does not run.
-    pub(crate) fn gather(target: &Target, program: &[u8], metadata: &Metadata) -> Result<Self> {
+    pub(crate) fn gather(target: &ReleaseTarget, program: &[u8], metadata: &Metadata) -> Result<Self> {
         let scratch = Scratch::new()?;
         let runs = program::that_runs_here(target, &scratch.0, program)?;
         say("making man pages and completions");

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use serde_json::Value;
 use toml::Table;
 
-use super::target::Target;
+use super::target::ReleaseTarget;
 use crate::shell::{capture, cargo, repo};
 
 /// A package of other people that is compiled into the program.
@@ -45,7 +45,7 @@ impl Metadata {
     ///
     /// # Errors
     /// If cargo or the lockfile cannot be read.
-    pub(crate) fn read(target: &Target) -> Result<Self> {
+    pub(crate) fn read(target: &ReleaseTarget) -> Result<Self> {
         let mut command = cargo();
         command.args(["metadata", "--format-version", "1", "--locked", "--features", "probe-ebpf/kernel"]);
         let text = capture(command.args(["--filter-platform", &target.triple]))?;

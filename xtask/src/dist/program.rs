@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{elf, revision::Revision, target::Target};
+use super::{elf, revision::Revision, target::ReleaseTarget};
 use crate::{
     compile::compile_with,
     setup,
@@ -23,7 +23,7 @@ const MOST_BYTES: usize = 14_000_000;
 ///
 /// # Errors
 /// There is no BPF toolchain, something does not compile, or the result is not what a release may hold.
-pub(crate) fn build(target: &Target, linker: &Option<PathBuf>, revision: &Revision) -> Result<Vec<u8>> {
+pub(crate) fn build(target: &ReleaseTarget, linker: &Option<PathBuf>, revision: &Revision) -> Result<Vec<u8>> {
     setup::ensure_toolchain()?;
     say(&format!("kernel half: {}", setup::toolchain_in_words()?));
     let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned()];
@@ -48,7 +48,7 @@ pub(crate) fn build(target: &Target, linker: &Option<PathBuf>, revision: &Revisi
     Ok(program)
 }
 
-fn check(program: &[u8], target: &Target) -> Result<()> {
+fn check(program: &[u8], target: &ReleaseTarget) -> Result<()> {
     elf::check(program, target.elf_machine)?;
     if program.len() >= MOST_BYTES {
         bail!("it has {} bytes, and may have fewer than {MOST_BYTES}", program.len());
@@ -97,7 +97,7 @@ pub(crate) fn executable(file: &Path) -> Result<()> {
 ///
 /// # Errors
 /// It does not compile.
-pub(crate) fn that_runs_here(target: &Target, folder: &Path, program: &[u8]) -> Result<PathBuf> {
+pub(crate) fn that_runs_here(target: &ReleaseTarget, folder: &Path, program: &[u8]) -> Result<PathBuf> {
     let file = folder.join("probe");
     if target.runs_here() {
         fs::write(&file, program).with_context(|| format!("cannot write {}", file.display()))?;

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use flate2::{Compression, GzBuilder, write::GzEncoder};
 use tar::{Builder, EntryType, Header};
 
-use super::contents::{Contents, Piece};
+use super::contents::{Piece, ReleaseContents};
 
 /// A tar archive in memory: all is root's, and of one time.
 pub(crate) struct Tarball {
@@ -70,7 +70,7 @@ pub(crate) fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// As [`Tarball::file`].
-pub(crate) fn of_release(contents: &Contents, top: &str, epoch: u32) -> Result<Vec<u8>> {
+pub(crate) fn of_release(contents: &ReleaseContents, top: &str, epoch: u32) -> Result<Vec<u8>> {
     let mut tar = Tarball::new(epoch);
     tar.file(&format!("{top}/probe"), 0o755, &contents.program.bytes)?;
     let folders: [(&str, &[Piece]); 4] = [

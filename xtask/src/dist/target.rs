@@ -8,7 +8,7 @@ use crate::shell::{capture, cargo, which};
 
 /// What a release is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Target {
+pub(crate) struct ReleaseTarget {
     /// The compiler's name for it.
     pub(crate) triple: String,
     /// The processor architecture as the kernel and rpm call it.
@@ -29,7 +29,7 @@ const KNOWN: [(&str, &str, &str, &str, u16); 4] = [
     ("aarch64-unknown-linux-musl", "aarch64", "arm64", "aarch64-linux-musl-", 183),
 ];
 
-impl Target {
+impl ReleaseTarget {
     /// Returns the target of this name, or this machine's.
     ///
     /// # Errors
@@ -102,15 +102,15 @@ mod tests {
 
     #[test]
     fn a_target_has_the_names_of_every_package_format() {
-        let target = Target::known("aarch64-unknown-linux-gnu").unwrap();
+        let target = ReleaseTarget::known("aarch64-unknown-linux-gnu").unwrap();
         assert_eq!((target.arch, target.deb, target.program_name().as_str()), ("aarch64", "arm64", "probe-aarch64"));
-        assert!(target.is_glibc() && !Target::known("x86_64-unknown-linux-musl").unwrap().is_glibc());
+        assert!(target.is_glibc() && !ReleaseTarget::known("x86_64-unknown-linux-musl").unwrap().is_glibc());
     }
 
     #[test]
     fn an_unknown_target_is_refused_with_those_that_are_known() {
         for name in ["", "aarch64", "x86_64-pc-windows-msvc", "x86_64-unknown-linux-gnux32"] {
-            let error = Target::known(name).unwrap_err().to_string();
+            let error = ReleaseTarget::known(name).unwrap_err().to_string();
             assert!(error.contains("x86_64-unknown-linux-gnu,"), "{error}");
         }
     }

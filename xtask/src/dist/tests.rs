@@ -1,7 +1,7 @@
 //! Every form of a release of a small program: the same bytes twice, and taken by what installs it.
 
 use super::{
-    contents::{Contents, Piece, Scratch},
+    contents::{Piece, ReleaseContents, Scratch},
     *,
 };
 
@@ -10,7 +10,7 @@ fn piece(name: &str, text: &str) -> Piece {
 }
 
 fn release(epoch: u32) -> Release {
-    let contents = Contents {
+    let contents = ReleaseContents {
         program: piece("probe", "#!/bin/sh\necho probe\n"),
         pages: vec![piece("probe.1", ".TH PROBE 1\n"), piece("probe-filter-add.1", ".TH PROBE-FILTER-ADD 1\n")],
         completions: [piece("probe", "bash"), piece("_probe", "zsh"), piece("probe.fish", "fish")],
@@ -18,7 +18,7 @@ fn release(epoch: u32) -> Release {
         units: vec![piece("probe-observe@.service", "[Unit]\n")],
     };
     let revision = Revision { commit: "0123456789ab".to_owned(), is_changed: true, epoch };
-    Release { target: Target::named(None).expect("this machine is one"), revision, contents }
+    Release { target: ReleaseTarget::named(None).expect("this machine is one"), revision, contents }
 }
 
 type Form = fn(&Release) -> Result<Vec<u8>>;

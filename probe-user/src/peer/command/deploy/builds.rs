@@ -9,7 +9,7 @@ use super::Trouble;
 
 /// The programs to try on a far host, best first; at least one.
 #[derive(Debug)]
-pub(super) struct Choice {
+pub(super) struct BuildsToTry {
     /// Their files.
     pub(super) programs: Vec<PathBuf>,
     arch: String,
@@ -20,7 +20,7 @@ pub(super) struct Choice {
 ///
 /// # Errors
 /// There is none for that architecture.
-pub(super) fn for_machine(running: &Path, uname: &str) -> Result<Choice, Trouble> {
+pub(super) fn for_machine(running: &Path, uname: &str) -> Result<BuildsToTry, Trouble> {
     // A host that does not say may be one like this.
     let arch = if uname.is_empty() { env::consts::ARCH } else { machine(uname) };
     let mut programs: Vec<PathBuf> = if arch == env::consts::ARCH { vec![running.to_owned()] } else { Vec::new() };
@@ -31,10 +31,10 @@ pub(super) fn for_machine(running: &Path, uname: &str) -> Result<Choice, Trouble
             fix: fix(arch),
         });
     }
-    Ok(Choice { programs, arch: arch.to_owned() })
+    Ok(BuildsToTry { programs, arch: arch.to_owned() })
 }
 
-impl Choice {
+impl BuildsToTry {
     /// Returns what to say when the far host ran none of them.
     pub(super) fn none_runs(&self, complaint: &str) -> Trouble {
         let complaint = if complaint.is_empty() { "it gave no reason" } else { complaint };
