@@ -1,4 +1,4 @@
-//! The list of components in CycloneDX 1.5 (<https://cyclonedx.org/docs/1.5/json/>).
+//! The list of components in `CycloneDX` 1.5 (<https://cyclonedx.org/docs/1.5/json/>).
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};

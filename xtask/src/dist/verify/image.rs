@@ -46,7 +46,7 @@ fn layout_fits(layout: &Files, program: &[u8]) -> Result<()> {
     Ok(())
 }
 
-fn json(bytes: &Vec<u8>) -> Result<Value> {
+fn json(bytes: &[u8]) -> Result<Value> {
     serde_json::from_slice(bytes).context("a part of it is no JSON")
 }
 
