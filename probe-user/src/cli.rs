@@ -4,12 +4,14 @@ pub mod agent;
 pub mod as_ping;
 pub mod attach;
 pub mod characterize;
+pub mod completions;
 pub mod diagnose;
 pub mod doctor;
 pub mod ends;
 pub mod experiment;
 pub mod filter;
 pub mod lab;
+pub mod man;
 pub mod observe;
 pub mod place;
 pub mod receive;
@@ -27,7 +29,7 @@ use crate::report::Format;
 /// probe watches ICMP echo (ping) at every hop of the kernel, here and on a far host, and says where it stops. It can also
 /// send any echo packet, drop chosen ones on purpose, and find out what state a firewall on the path keeps for them.
 #[derive(Debug, Parser)]
-#[command(name = "probe", version, propagate_version = true, max_term_width = 100, after_help = AFTER_HELP)]
+#[command(name = "probe", version = VERSION, propagate_version = true, max_term_width = 100, after_help = AFTER_HELP)]
 pub struct Cli {
     /// The command to run.
     #[command(subcommand)]
@@ -36,6 +38,12 @@ pub struct Cli {
     #[command(flatten)]
     pub output: Output,
 }
+
+/// The version, with the commit where a release was made from one (`cargo xtask dist`).
+pub const VERSION: &str = match option_env!("PROBE_VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};
 
 const AFTER_HELP: &str =
     "Exit status: 0 success · 1 measured, and traffic is lost · 2 could not measure · 130 interrupted";
@@ -67,6 +75,10 @@ pub enum Verb {
     Doctor(doctor::Doctor),
     /// Print the JSON Schema of a document that probe prints with --format json
     Schema(schema::Schema),
+    /// Print the completions of a shell: bash, zsh, fish, elvish or powershell
+    Completions(completions::Completions),
+    /// Print a man page of probe or of one of its verbs
+    Man(man::Man),
 }
 
 /// Flags that every command has.

@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod characterize;
+pub mod completions;
 pub mod diagnose;
 pub mod doctor;
 mod ends;
@@ -10,6 +11,7 @@ pub mod filter;
 mod follow;
 mod interrupt;
 pub mod lab;
+pub mod man;
 pub mod observe;
 mod place;
 mod progress;
@@ -65,6 +67,8 @@ fn run(cli: Cli) -> CommandResult {
         Verb::Characterize(args) => characterize::run(&args, &screen),
         Verb::Agent(args) => agent::run(&args),
         Verb::Schema(args) => schema::run(&args, &screen),
+        Verb::Completions(args) => completions::run(&args, &screen),
+        Verb::Man(args) => man::run(&args, &screen),
     }
 }
 

@@ -19,6 +19,7 @@ pub mod identity;
 pub mod ipsec;
 pub mod iptables;
 pub mod link_facts;
+pub mod name_service;
 pub mod namespace;
 pub mod neighbour;
 pub mod next_hop;

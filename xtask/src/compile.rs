@@ -1,6 +1,7 @@
 //! Runs a cargo command that compiles, reads its messages, and makes sure that the kernel half is in the result.
 
 use std::{
+    ffi::OsString,
     io::{BufRead as _, BufReader},
     path::PathBuf,
     process::{Command, Stdio},
@@ -35,13 +36,21 @@ pub(crate) fn with_kernel_half() -> Command {
 /// # Errors
 /// If it does not compile, or lacks its kernel half although there is a toolchain.
 pub(crate) fn compile(arguments: &[&str]) -> Result<Compiled> {
-    let made = once(arguments)?;
+    compile_with(arguments, &[])
+}
+
+/// Compiles as [`compile`] does, with these variables in cargo's environment.
+///
+/// # Errors
+/// As [`compile`].
+pub(crate) fn compile_with(arguments: &[&str], variables: &[(String, OsString)]) -> Result<Compiled> {
+    let made = once(arguments, variables)?;
     if !made.stub {
         return Ok(made);
     }
     // The stub may be older than the toolchain: make the build script look again.
     setup::look_again()?;
-    let made = once(arguments)?;
+    let made = once(arguments, variables)?;
     if made.stub {
         setup::toolchain_in_words()?;
         bail!("probe was built without its kernel half although there is a BPF toolchain");
@@ -49,8 +58,9 @@ pub(crate) fn compile(arguments: &[&str]) -> Result<Compiled> {
     Ok(made)
 }
 
-fn once(arguments: &[&str]) -> Result<Compiled> {
+fn once(arguments: &[&str], variables: &[(String, OsString)]) -> Result<Compiled> {
     let mut command = with_kernel_half();
+    command.envs(variables.iter().map(|(name, value)| (name, value)));
     command.args(arguments).arg("--message-format=json-render-diagnostics").stdout(Stdio::piped());
     let mut child = command.spawn().with_context(|| format!("cannot start `{}`", words(&command)))?;
     let output = child.stdout.take().context("cargo has no output")?;

@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod check;
 mod compile;
+mod dist;
 mod docs;
 mod kernels;
 mod lab;
@@ -31,6 +32,7 @@ enum Verb {
     Bench(bench::BenchOptions),
     Check(check::CheckOptions),
     Docs(docs::DocsOptions),
+    Dist(dist::DistOptions),
     Kernels(kernels::KernelsOptions),
     Selftests(selftests::SelftestsOptions),
     #[command(hide = true)]
@@ -57,6 +59,7 @@ fn verb() -> anyhow::Result<ExitCode> {
         Verb::Bench(options) => bench::run(&options),
         Verb::Check(options) => check::run(&options),
         Verb::Docs(options) => docs::run(&options),
+        Verb::Dist(options) => dist::run(&options),
         Verb::Kernels(options) => kernels::run(&options),
         Verb::Selftests(options) => selftests::run(&options),
         Verb::UnderDocker(options) => test::docker::run(&options),

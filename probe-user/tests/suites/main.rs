@@ -4,6 +4,7 @@
 mod common;
 
 mod datasheet;
+mod deployment;
 mod docs;
 mod doctor;
 mod faults;
@@ -16,6 +17,7 @@ mod kernel_log;
 mod lab;
 mod likeness;
 mod lookups;
+mod manual;
 mod models;
 mod netfilter;
 mod observe;

@@ -1,8 +1,11 @@
 //! Copies this program to a far host that has none, through the same command, and leaves nothing there.
 //!
 //! The command runs `sh`, which reads its script from stdin: so nothing needs quoting, however many shells are on the
-//! way. The script is one line, and nothing more is written before it answers: a shell may read ahead. It keeps the
-//! program open and removes its file before the agent starts, so that nothing is left there, however the agent ends.
+//! way. It is asked for its processor first; the script that follows is one line, and nothing more is written before it
+//! answers: a shell may read ahead. It keeps the program open and removes its file before the agent starts, so that nothing is
+//! left there, however the agent ends.
+
+mod builds;
 
 use std::{
     fs,
@@ -29,22 +32,49 @@ struct Parcel {
     sha256: String,
 }
 
-/// Makes the far end run this program as its agent: its own copy if that is identical, else ours.
+/// Makes the far end run this program as its agent: its own copy if that is identical, else ours, else a static build beside it.
 pub(super) fn take_over(peer: &mut Peer, until: Instant) -> Result<(), Trouble> {
-    let parcel = Parcel::of(&peer.options.program)?;
-    write(peer, parcel.script().as_bytes(), until)?;
+    write(peer, QUESTION.as_bytes(), until)?;
     let answer = receive(peer, until)?;
-    match answer.split_once(' ').unwrap_or((&answer, "")) {
-        ("HAVE", _) => return Ok(()),
-        ("READY", machine) => check_machine(machine)?,
-        _ => return Err(refused(&answer)),
+    let Some(uname) = answer.strip_prefix("MACHINE").map(str::trim) else { return Err(refused(&answer)) };
+    let uname = uname.to_owned();
+    let choice = builds::for_machine(&peer.options.program, &uname)?;
+    let mut complaint = String::new();
+    for program in &choice.programs {
+        match hand_over(peer, program)? {
+            Outcome::Runs => return Ok(()),
+            Outcome::DoesNotRun(why) => complaint = why,
+        }
+    }
+    Err(choice.none_runs(&complaint))
+}
+
+/// What the script's first line answers decides which program is copied.
+const QUESTION: &str = "echo PROBE_DEPLOY MACHINE \"$(uname -m)\"\n";
+
+/// How it went with one program.
+enum Outcome {
+    Runs,
+    /// The far host's words; its shell waits for another script.
+    DoesNotRun(String),
+}
+
+fn hand_over(peer: &mut Peer, program: &Path) -> Result<Outcome, Trouble> {
+    let parcel = Parcel::of(program)?;
+    write(peer, parcel.script().as_bytes(), Instant::now() + STALL)?;
+    match receive(peer, Instant::now() + STALL)?.as_str() {
+        "HAVE" => return Ok(Outcome::Runs),
+        "READY" => {}
+        answer => return Err(refused(answer)),
     }
     for piece in parcel.bytes.chunks(PIECE) {
         write(peer, piece, Instant::now() + STALL)?;
     }
-    match receive(peer, Instant::now() + STALL)?.as_str() {
-        "STARTED" => Ok(()),
-        answer => Err(refused(answer)),
+    let answer = receive(peer, Instant::now() + STALL)?;
+    match answer.split_once(' ').unwrap_or((&answer, "")) {
+        ("STARTED", _) => Ok(Outcome::Runs),
+        ("NORUN", why) => Ok(Outcome::DoesNotRun(why.trim().to_owned())),
+        _ => Err(refused(&answer)),
     }
 }
 
@@ -78,42 +108,26 @@ fn script(bytes: usize, sha256: &str) -> String {
         "[ -n \"$d\" ] || { echo PROBE_DEPLOY NOPLACE; exit 1; }",
         "trap 'rm -rf \"$d\"' EXIT",
         "trap 'exit 1' HUP INT TERM",
-        "echo PROBE_DEPLOY READY \"$(uname -m)\"",
+        "echo PROBE_DEPLOY READY",
         "head -c BYTES >\"$d/probe\"",
         "s=$(sha256sum <\"$d/probe\")",
         "[ \"${s%% *}\" = HASH ] || { echo PROBE_DEPLOY DAMAGED; exit 1; }",
         "chmod 700 \"$d/probe\"",
+        // Another C library, an older one, another processor: the shell then takes another script.
+        "r=; \"$d/probe\" --version </dev/null >/dev/null 2>\"$d/why\" && r=1",
+        "w=$(head -n 1 \"$d/why\")",
+        // Its last part: a line that is too long is cut off on the way.
+        "w=${w##*: }",
         "exec 9<\"$d/probe\"",
         "rm -rf \"$d\"",
         "trap - EXIT HUP INT TERM",
-        "echo PROBE_DEPLOY STARTED",
-        "exec /proc/self/fd/9 agent",
+        "[ -n \"$r\" ] && { echo PROBE_DEPLOY STARTED; exec /proc/self/fd/9 agent; }",
+        "exec 9<&-",
+        "echo PROBE_DEPLOY NORUN \"$w\"",
     ];
     let mut line = steps.join("; ").replace("HASH", sha256).replace("BYTES", &bytes.to_string());
     line.push('\n');
     line
-}
-
-fn check_machine(theirs: &str) -> Result<(), Trouble> {
-    let ours = std::env::consts::ARCH;
-    if machine(theirs.trim()) == ours {
-        return Ok(());
-    }
-    Err(Trouble::Deploy {
-        why: format!("the far host is {theirs}, and this program is built for {ours}"),
-        fix: "install probe for that architecture there, and use --peer 'ssh HOST sudo probe agent'".to_owned(),
-    })
-}
-
-/// Returns the compiler's name for the output of `uname -m`.
-fn machine(uname: &str) -> &str {
-    match uname {
-        "i386" | "i486" | "i586" | "i686" => "x86",
-        "arm64" => "aarch64",
-        "ppc64" | "ppc64le" => "powerpc64",
-        arm if arm.starts_with("armv") => "arm",
-        other => other,
-    }
 }
 
 fn refused(answer: &str) -> Trouble {
@@ -172,12 +186,5 @@ mod tests {
         assert!(script.contains("head -c 1234") && script.contains("= abcd ]") && !script.contains("HASH"));
         // What it prints is too short to be cut off like a long banner line.
         assert!(script.len() < 4096, "a terminal's line buffer would cut it off");
-    }
-
-    #[test]
-    fn another_machine_is_refused() {
-        assert!(check_machine(std::env::consts::ARCH).is_ok());
-        assert!(check_machine("riscv128").is_err_and(|trouble| trouble.to_string().contains("riscv128")));
-        assert_eq!((machine("arm64"), machine("armv7l"), machine("i686")), ("aarch64", "arm", "x86"));
     }
 }

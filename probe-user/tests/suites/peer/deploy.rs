@@ -134,3 +134,51 @@ fn a_far_end_that_goes_away_while_copying_leaves_nothing() {
     drop(peer);
     assert_eq!(folder.left(), 0);
 }
+
+/// Puts a program into the far shell's `PATH` that says what this machine is.
+fn uname(folder: &Folder, machine: &str) -> String {
+    let bin = folder.0.join("bin");
+    fs::create_dir_all(&bin).expect("a new folder");
+    fs::write(bin.join("uname"), format!("#!/bin/sh\necho {machine}\n")).expect("it is ours");
+    fs::set_permissions(bin.join("uname"), fs::Permissions::from_mode(0o755)).expect("it is ours");
+    format!("env TMPDIR={} PATH={}:/usr/bin:/bin", folder.tmp().display(), bin.display())
+}
+
+#[test]
+fn another_machine_gets_the_build_for_it_that_lies_beside_this_program() {
+    let folder = Folder::new("beside");
+    let program = folder.0.join("probe");
+    fs::write(&program, "a program of another machine").expect("it is ours");
+    fs::copy(binary(), folder.0.join("probe-mips128")).expect("it is ours");
+    let mut peer = deployed(uname(&folder, "mips128"), &program);
+    assert!(peer.greet().is_ok());
+    assert_eq!(folder.left(), 0);
+}
+
+#[test]
+fn a_machine_without_a_build_is_named_with_what_to_make() {
+    let folder = Folder::new("none");
+    let mut peer = deployed(uname(&folder, "mips128"), binary());
+    let failure = Failure::from(peer.greet().map(drop).expect_err("another machine"));
+    assert!(failure.error.contains("the far host is mips128"), "{failure}");
+    assert!(failure.fix.contains("cargo xtask dist --target mips128-unknown-linux-gnu"), "{failure}");
+    drop(peer);
+    assert_eq!(folder.left(), 0);
+}
+
+#[test]
+fn a_program_that_does_not_run_there_is_followed_by_the_static_build() {
+    let folder = Folder::new("norun");
+    // As a program does that lacks its C library.
+    let program = folder.0.join("probe");
+    fs::write(&program, "#!/nowhere/ld-linux.so.2\n").expect("it is ours");
+    let command = format!("env TMPDIR={}", folder.tmp().display());
+    let mut alone = deployed(command.clone(), &program);
+    let failure = Failure::from(alone.greet().map(drop).expect_err("it does not run"));
+    assert!(failure.error.contains("the far host cannot run it: ") && failure.error.contains("not found"), "{failure}");
+    drop(alone);
+    fs::copy(binary(), folder.0.join(format!("probe-{}", std::env::consts::ARCH))).expect("it is ours");
+    let mut peer = deployed(command, &program);
+    assert!(peer.greet().is_ok());
+    assert_eq!(folder.left(), 0);
+}
