@@ -26,6 +26,7 @@ use nix::{
     unistd::{Pid, sync},
 };
 
+use super::topic;
 use crate::shell::capture;
 
 /// The path of this program in the image.
@@ -141,9 +142,12 @@ fn plan() -> Result<()> {
             }
             ["topic", name, seconds] => {
                 let list = capture(Command::new(tests()).arg("--list"))?;
-                let mut test = Command::new(tests());
-                test.args(["--color=never", "--test-threads=1", "--exact"]).args(of_topic(&list, name));
-                timed(step, &mut test, seconds.parse()?)?;
+                let names: Vec<&str> = of_topic(&list, name).collect();
+                report(&format!("begin {step}"));
+                let begun = Instant::now();
+                let hung = |test: &str| report(&format!("hung {test}"));
+                let end = topic::run(&tests(), &names, Duration::from_secs(seconds.parse()?), &hung)?;
+                report(&format!("end {} {end}", begun.elapsed().as_secs()));
             }
             ["run", seconds, program, ..] => {
                 timed(step, Command::new(program).args(&words[3..]), seconds.parse()?)?;
@@ -179,7 +183,8 @@ fn timed(step: &str, command: &mut Command, seconds: u64) -> Result<()> {
     Ok(())
 }
 
-fn in_words(status: Option<ExitStatus>) -> String {
+/// Returns how a program ended; `None`: it had to be killed.
+pub(super) fn in_words(status: Option<ExitStatus>) -> String {
     match status.map(|status| (status.code(), status.signal())) {
         Some((Some(code), _)) => format!("code {code}"),
         Some((_, signal)) => format!("ended by signal {}", signal.unwrap_or_default()),
