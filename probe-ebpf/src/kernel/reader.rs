@@ -133,6 +133,23 @@ impl<const N: usize> View for Writable<N> {
     }
 }
 
+/// Returns `offset`, which must be below 64, so that any verifier sees that it is: that of Linux 6.12 forgets what it knew of an
+/// offset on the way through the stack. The compiler would remove a comparison that it knows to be true.
+#[inline(always)]
+pub(crate) fn below_64(offset: usize) -> usize {
+    #[cfg(target_arch = "bpf")]
+    {
+        let mut offset = offset;
+        // SAFETY: one instruction on a register.
+        unsafe { core::arch::asm!("{offset} &= 63", offset = inout(reg) offset, options(nomem, nostack)) };
+        offset
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    {
+        offset & 63
+    }
+}
+
 /// The same packet through the kernel's copying helpers, which reach the parts that `Linear` does not.
 pub(crate) struct WholePacket<'a, P>(pub(crate) &'a P);
 
