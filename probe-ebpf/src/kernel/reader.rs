@@ -178,10 +178,11 @@ pub(crate) fn read<P: Packet>(packet: &P) -> Result<EchoPacket, Skip> {
     }
 }
 
-/// A packet at XDP.
-pub(crate) struct XdpPacket(pub(crate) *mut xdp_md);
+/// A packet at XDP. `WHOLE`: its parts that can't be read directly, in a packet of several fragments, are read by copying, with
+/// helpers that Linux has since 5.18; before that there are no such packets at XDP.
+pub(crate) struct XdpPacket<const WHOLE: bool>(pub(crate) *mut xdp_md);
 
-impl XdpPacket {
+impl<const WHOLE: bool> XdpPacket<WHOLE> {
     /// Returns its directly readable part for writing.
     #[inline(always)]
     pub(crate) fn writable(&self) -> WritableBytes {
@@ -189,7 +190,7 @@ impl XdpPacket {
     }
 }
 
-impl Packet for XdpPacket {
+impl<const WHOLE: bool> Packet for XdpPacket<WHOLE> {
     #[inline(always)]
     fn link_layer(&self) -> LinkLayer {
         device_link_layer()
@@ -203,6 +204,9 @@ impl Packet for XdpPacket {
 
     #[inline(always)]
     fn len(&self) -> u32 {
+        if !WHOLE {
+            return self.linear().len() as u32;
+        }
         // SAFETY: the context is the one that the kernel passed.
         unsafe { bpf_xdp_get_buff_len(self.0) as u32 }
     }
@@ -216,7 +220,7 @@ impl Packet for XdpPacket {
     #[inline(always)]
     unsafe fn copy(&self, offset: u32, to: *mut c_void, length: u32) -> bool {
         // SAFETY: the caller vouches for `to`; the helper checks offset and length against the packet.
-        unsafe { bpf_xdp_load_bytes(self.0, offset, to, length) == 0 }
+        WHOLE && unsafe { bpf_xdp_load_bytes(self.0, offset, to, length) == 0 }
     }
 }
 

@@ -20,7 +20,7 @@ const TTL: u8 = 64;
 /// answer completely or can't send back the way it came: fragments, IPv4 options (source routes are among them), IPv6
 /// extension headers, and multicast or broadcast packets.
 #[inline(always)]
-pub(crate) fn reply(packet: &XdpPacket, echo: &EchoPacket) -> bool {
+pub(crate) fn reply<const WHOLE: bool>(packet: &XdpPacket<WHOLE>, echo: &EchoPacket) -> bool {
     let header = match echo.kind.family {
         Family::V4 => IPV4_HEADER,
         Family::V6 => IPV6_HEADER,
@@ -33,7 +33,7 @@ pub(crate) fn reply(packet: &XdpPacket, echo: &EchoPacket) -> bool {
 
 /// Checks every header before it writes to the first: a packet is changed completely or not at all.
 #[inline(always)]
-fn turn(packet: &XdpPacket, echo: &EchoPacket) -> Option<()> {
+fn turn<const WHOLE: bool>(packet: &XdpPacket<WHOLE>, echo: &EchoPacket) -> Option<()> {
     let bytes = packet.writable();
     // Two VLAN tags and an IPv6 header end at 62.
     let (ip_at, icmp_at) = (below_64(echo.ip_offset), below_64(echo.icmp_offset));

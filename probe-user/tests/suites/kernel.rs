@@ -15,6 +15,7 @@ mod guard;
 mod long;
 mod matrix;
 mod model;
+mod old;
 mod privilege;
 mod requests;
 mod rows;

@@ -143,7 +143,8 @@ mod tests {
         let end = run(&program.to_string_lossy(), &["x"], Duration::from_secs(20), &|_| panic!("nothing hangs"));
         let asleep = "#!/bin/sh\ncase $* in *one*) printf 'test one ... '; exec sleep 60;; *) printf 'test two ... ok\\n';; esac\n";
         std::fs::write(&program, asleep).unwrap();
-        let late = try_all(&program.to_string_lossy(), &["one", "two"], Instant::now() + Duration::from_secs(1)).unwrap();
+        let late =
+            try_all(&program.to_string_lossy(), &["one", "two"], Instant::now() + Duration::from_secs(1)).unwrap();
         let rest = try_all(&program.to_string_lossy(), &["two"], Instant::now() + Duration::from_secs(20)).unwrap();
         std::fs::remove_dir_all(folder).unwrap();
         assert_eq!(end.unwrap(), "code 3");
