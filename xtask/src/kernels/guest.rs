@@ -3,10 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
-    os::unix::{
-        fs::PermissionsExt as _,
-        process::{CommandExt as _, ExitStatusExt as _},
-    },
+    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     thread,
@@ -26,7 +23,7 @@ use nix::{
     unistd::{Pid, sync},
 };
 
-use super::topic;
+use super::topic::{self, in_words};
 use crate::shell::capture;
 
 /// The path of this program in the image.
@@ -181,15 +178,6 @@ fn timed(step: &str, command: &mut Command, seconds: u64) -> Result<()> {
     };
     report(&format!("end {} {end}", begun.elapsed().as_secs()));
     Ok(())
-}
-
-/// Returns how a program ended; `None`: it had to be killed.
-pub(super) fn in_words(status: Option<ExitStatus>) -> String {
-    match status.map(|status| (status.code(), status.signal())) {
-        Some((Some(code), _)) => format!("code {code}"),
-        Some((_, signal)) => format!("ended by signal {}", signal.unwrap_or_default()),
-        None => "took too long and was killed".to_owned(),
-    }
 }
 
 /// Waits for the child; `None` if it had to be killed.

@@ -2,8 +2,8 @@
 
 use std::{
     io::{self, PipeReader, Read as _, Write as _},
-    os::unix::process::CommandExt as _,
-    process::Command,
+    os::unix::process::{CommandExt as _, ExitStatusExt as _},
+    process::{Command, ExitStatus},
     sync::mpsc::{Receiver, RecvTimeoutError, channel},
     thread,
     time::{Duration, Instant},
@@ -16,7 +16,7 @@ use nix::{
 };
 
 /// How long a test may print nothing: emulated on a busy machine, the slowest takes half of that.
-const SILENCE: Duration = Duration::from_secs(120);
+const SILENCE: Duration = Duration::from_secs(240);
 
 /// The end of a topic of which every test has passed.
 pub(super) const PASSED: &str = "code 0";
@@ -74,7 +74,7 @@ fn try_all(program: &str, names: &[&str], deadline: Instant) -> Result<(String, 
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
         }
         if let Some(status) = child.try_wait()? {
-            return Ok((text, Some(super::guest::in_words(Some(status)))));
+            return Ok((text, Some(in_words(Some(status)))));
         }
         if heard.elapsed() > SILENCE || Instant::now() > deadline {
             killpg(Pid::from_raw(i32::try_from(child.id())?), Signal::SIGKILL)?;
@@ -98,6 +98,15 @@ fn passed_on(mut output: PipeReader) -> Receiver<String> {
         }
     });
     chunks
+}
+
+/// Returns how a program ended; `None`: it had to be killed.
+pub(super) fn in_words(status: Option<ExitStatus>) -> String {
+    match status.map(|status| (status.code(), status.signal())) {
+        Some((Some(code), _)) => format!("code {code}"),
+        Some((_, signal)) => format!("ended by signal {}", signal.unwrap_or_default()),
+        None => "took too long and was killed".to_owned(),
+    }
 }
 
 /// Returns the place of the test that was begun last: the program runs them in the order of their names, and prints a name
