@@ -30,7 +30,7 @@ const TC_NEXT: i32 = -1;
 /// MTU.
 #[xdp(frags)]
 fn probe_xdp(context: XdpContext) -> u32 {
-    xdp_action(enforce(xdp::see(&context)))
+    xdp_action(enforce(xdp::see::<true>(&context)))
 }
 
 /// Counts like [`probe_xdp`] in the kernel's receive path. It must not accept packets in fragments: since Linux 6.9 the
@@ -38,19 +38,38 @@ fn probe_xdp(context: XdpContext) -> u32 {
 /// every tc program after it, anybody's, misses the Ethernet header.
 #[xdp]
 fn probe_xdp_gen(context: XdpContext) -> u32 {
-    xdp_action(enforce(xdp::see(&context)))
+    xdp_action(enforce(xdp::see::<true>(&context)))
 }
 
 /// Counts at tc ingress, and drops what the filter says.
 #[classifier]
 fn probe_tc_in(context: TcContext) -> i32 {
-    tc_action(enforce(tc::see_in(&context)))
+    tc_action(enforce(tc::see_in::<true>(&context)))
 }
 
 /// Counts at tc egress, and drops what the filter says.
 #[classifier]
 fn probe_tc_out(context: TcContext) -> i32 {
-    tc_action(enforce(tc::see_out(&context)))
+    tc_action(enforce(tc::see_out::<true>(&context)))
+}
+
+/// Counts at XDP on kernels before 5.18, in either mode: they refuse a program that holds a helper, a loop or an atomic operation
+/// of rules, used or not.
+#[xdp]
+fn probe_xdp_old(context: XdpContext) -> u32 {
+    xdp_action(enforce(xdp::see::<false>(&context)))
+}
+
+/// Counts at tc ingress like [`probe_xdp_old`].
+#[classifier]
+fn probe_in_old(context: TcContext) -> i32 {
+    tc_action(enforce(tc::see_in::<false>(&context)))
+}
+
+/// Counts at tc egress like [`probe_xdp_old`].
+#[classifier]
+fn probe_out_old(context: TcContext) -> i32 {
+    tc_action(enforce(tc::see_out::<false>(&context)))
 }
 
 /// Guards what enters at XDP; see [`probe_xdp`] for why there are two.

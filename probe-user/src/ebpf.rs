@@ -24,6 +24,7 @@ pub mod neighbours;
 pub mod netfilter;
 pub mod nic;
 pub mod object;
+pub mod old_kernel;
 pub mod pins;
 pub mod ring;
 pub mod running;

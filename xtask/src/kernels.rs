@@ -7,6 +7,7 @@ mod machine;
 mod modules;
 mod packages;
 mod results;
+mod topic;
 
 use std::{
     fs::{self, File},

@@ -11,6 +11,12 @@ pub const XDP_GENERIC: &str = "probe_xdp_gen";
 pub const TC_IN: &str = "probe_tc_in";
 /// TCX or clsact at egress.
 pub const TC_OUT: &str = "probe_tc_out";
+/// XDP at ingress on kernels before 5.18, without the rules of a filter.
+pub const XDP_OLD: &str = "probe_xdp_old";
+/// clsact at ingress on such kernels.
+pub const IN_OLD: &str = "probe_in_old";
+/// clsact at egress on such kernels.
+pub const OUT_OLD: &str = "probe_out_old";
 
 /// The guard at XDP ingress, in the driver.
 pub const GUARD_XDP: &str = "probe_guard_xdp";
@@ -135,7 +141,7 @@ pub const OFFSETS: &str = "PROBE_OFFSETS";
 pub const DROP_CONFIG: &str = "PROBE_DROPS";
 
 /// Every name that the kernel sees.
-pub const ALL: [&str; 57] = [
+pub const ALL: [&str; 60] = [
     SEALED,
     SEALING,
     FOLLOWED,
@@ -169,6 +175,9 @@ pub const ALL: [&str; 57] = [
     XDP_GENERIC,
     TC_IN,
     TC_OUT,
+    XDP_OLD,
+    IN_OLD,
+    OUT_OLD,
     TALLY_XDP,
     TALLY_IN,
     TALLY_OUT,

@@ -38,6 +38,35 @@ pub(crate) unsafe fn add_u32(target: *mut u32, value: u32) {
     }
 }
 
+/// How often a number is tried for: that often others would have to count in the same few nanoseconds.
+const TRIES: u32 = 4;
+
+/// Takes the next number of those that `*count` gives: no two processors get the same. `None` if others counted at the same
+/// time at each try; numbers that nobody got are left out.
+///
+/// Linux has an addition that returns the previous value only since 5.12, and kernels before that refuse a program that
+/// holds one, reached or not. So the number is this processor's if nobody else counted between its two looks: of those that
+/// saw the same number, all that count after the first see a larger one at their second look.
+///
+/// # Safety
+///
+/// `count` must be valid for reads and writes and aligned to 8 bytes.
+#[inline(always)]
+pub(crate) unsafe fn take_number(count: *mut u64) -> Option<u64> {
+    for _ in 0..TRIES {
+        // SAFETY: the caller vouches for `count`.
+        let (before, after) = unsafe {
+            let before = count.read_volatile();
+            add_u64(count, 1);
+            (before, count.read_volatile())
+        };
+        if after == before.wrapping_add(1) {
+            return Some(before);
+        }
+    }
+    None
+}
+
 /// Adds `value` to `*target` atomically, and returns the previous value.
 ///
 /// # Safety

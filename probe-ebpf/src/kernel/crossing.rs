@@ -34,7 +34,7 @@ fn slot(site: SkbSite, layers: u8) -> Option<u32> {
     }
     let count = SITE_COUNT.get_ptr_mut(0)?;
     // SAFETY: the map gave a valid pointer.
-    let taken = unsafe { atomic::fetch_add_u64(count, 1) };
+    let taken = unsafe { atomic::take_number(count) }?;
     if taken >= u64::from(MAX_SITES) {
         return None;
     }

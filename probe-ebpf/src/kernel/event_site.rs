@@ -45,10 +45,10 @@ pub(crate) unsafe fn write(event: *mut EventSite, at: SkbSite, freed: Option<(&B
 }
 
 /// Reports whether an event needs the stack, which costs a microsecond: only these two reasons do not say where the packet
-/// died.
+/// died, nor does a kernel that gives none.
 #[inline(always)]
 fn wants_stack(reason: u32) -> bool {
-    reason == drop_config!(netfilter_drop) || reason == drop_config!(not_specified)
+    drop_config!(reason_given) == 0 || reason == drop_config!(netfilter_drop) || reason == drop_config!(not_specified)
 }
 
 /// Writes the innermost frames of the kernel's stack, and returns how many.

@@ -161,7 +161,7 @@ pub(crate) fn learn(sight: u32, packet: &EchoPacket, ends: EndWords, sender: Req
 fn next_number() -> Option<u32> {
     let count = FOLLOW_COUNT.get_ptr_mut(0)?;
     // SAFETY: the map gave a valid pointer.
-    let number = unsafe { atomic::fetch_add_u64(count, 1) };
+    let number = unsafe { atomic::take_number(count) }?;
     (number < u64::from(MAX_PROBES) && number < u64::from(config!(probes))).then_some(number as u32)
 }
 

@@ -29,7 +29,7 @@ use table::{LiveState, NewState, Put, StateLookup};
 /// Handles a packet at XDP.
 #[inline(always)]
 pub(crate) fn enter_xdp(context: &XdpContext) -> Result<Disposition, Skip> {
-    see(&XdpPacket(context.ctx), Direction::In)
+    see(&XdpPacket::<true>(context.ctx), Direction::In)
 }
 
 /// Handles a packet at tc ingress.

@@ -25,9 +25,14 @@ use super::{
     tally,
 };
 
-/// Counts the echo packet in `packet`, if it is one, and decides what happens to it: first count, then enforce.
+/// Counts the echo packet in `packet`, if it is one, and decides what happens to it: first count, then enforce. `RULES`: by the
+/// rules of a filter too.
 #[inline(always)]
-fn see<P: Packet>(packet: &P, hop: Hop, counters: &Array<Tally>) -> Result<(EchoPacket, Disposition), Skip> {
+fn see<P: Packet, const RULES: bool>(
+    packet: &P,
+    hop: Hop,
+    counters: &Array<Tally>,
+) -> Result<(EchoPacket, Disposition), Skip> {
     let echo = read(packet)?;
     tally::count(counters, &echo);
     if config!(track) != 0 {
@@ -36,8 +41,8 @@ fn see<P: Packet>(packet: &P, hop: Hop, counters: &Array<Tally>) -> Result<(Echo
     let probe = if config!(journey) == 0 { None } else { journey::note_packet(hop, packet, &echo) };
     let disposition = match (hop.direction(), probe) {
         (Direction::In, Some(probe)) if is_kept(&echo) => keep(packet, &echo, probe)?,
-        (Direction::In, _) => enter(packet, &echo),
-        (Direction::Out, _) => leave(packet, &echo),
+        (Direction::In, _) => enter::<P, RULES>(packet, &echo),
+        (Direction::Out, _) => leave::<P, RULES>(packet, &echo),
     };
     Ok((echo, disposition))
 }
@@ -66,8 +71,8 @@ fn keep<P: Packet>(packet: &P, echo: &EchoPacket, probe: u32) -> Result<Disposit
 
 /// Processes a packet as only ingress hops do: match the rules, copy for `probe receive`, drop.
 #[inline(always)]
-fn enter<P: Packet>(packet: &P, echo: &EchoPacket) -> Disposition {
-    let drops = filter::is_for_ingress() && filter::drops(packet, echo);
+fn enter<P: Packet, const RULES: bool>(packet: &P, echo: &EchoPacket) -> Disposition {
+    let drops = RULES && filter::is_for_ingress() && filter::drops(packet, echo);
     if config!(capture) == CAPTURE_ALL || (config!(capture) != 0 && filter::first_for(echo).is_some()) {
         capture::capture(packet, drops);
     }
@@ -76,6 +81,6 @@ fn enter<P: Packet>(packet: &P, echo: &EchoPacket) -> Disposition {
 
 /// Processes a packet as only egress hops do: match the rules for packets that leave.
 #[inline(always)]
-fn leave<P: Packet>(packet: &P, echo: &EchoPacket) -> Disposition {
-    if filter::is_for_egress() && filter::drops(packet, echo) { Disposition::Drop } else { Disposition::Pass }
+fn leave<P: Packet, const RULES: bool>(packet: &P, echo: &EchoPacket) -> Disposition {
+    if RULES && filter::is_for_egress() && filter::drops(packet, echo) { Disposition::Drop } else { Disposition::Pass }
 }

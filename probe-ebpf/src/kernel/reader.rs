@@ -136,6 +136,23 @@ impl<const N: usize> View for Writable<N> {
     }
 }
 
+/// Returns `offset`, which must be below 64, so that any verifier sees that it is: that of Linux 6.12 forgets what it knew of an
+/// offset on the way through the stack. The compiler would remove a comparison that it knows to be true.
+#[inline(always)]
+pub(crate) fn below_64(offset: usize) -> usize {
+    #[cfg(target_arch = "bpf")]
+    {
+        let mut offset = offset;
+        // SAFETY: one instruction on a register.
+        unsafe { core::arch::asm!("{offset} &= 63", offset = inout(reg) offset, options(nomem, nostack)) };
+        offset
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    {
+        offset & 63
+    }
+}
+
 /// The same packet through the kernel's copying helpers, which reach the parts that `Linear` does not.
 pub(crate) struct WholePacket<'a, P>(pub(crate) &'a P);
 
@@ -183,10 +200,11 @@ fn inside<P: Packet>(packet: &P, link_layer: LinkLayer) -> Result<EchoPacket, Sk
     }
 }
 
-/// A packet at XDP.
-pub(crate) struct XdpPacket(pub(crate) *mut xdp_md);
+/// A packet at XDP. `WHOLE`: its parts that can't be read directly, in a packet of several fragments, are read by copying, with
+/// helpers that Linux has since 5.18; before that there are no such packets at XDP.
+pub(crate) struct XdpPacket<const WHOLE: bool>(pub(crate) *mut xdp_md);
 
-impl XdpPacket {
+impl<const WHOLE: bool> XdpPacket<WHOLE> {
     /// Returns its directly readable part for writing.
     #[inline(always)]
     pub(crate) fn writable(&self) -> WritableBytes {
@@ -194,7 +212,7 @@ impl XdpPacket {
     }
 }
 
-impl Packet for XdpPacket {
+impl<const WHOLE: bool> Packet for XdpPacket<WHOLE> {
     #[inline(always)]
     fn link_layer(&self) -> LinkLayer {
         device_link_layer()
@@ -208,6 +226,9 @@ impl Packet for XdpPacket {
 
     #[inline(always)]
     fn len(&self) -> u32 {
+        if !WHOLE {
+            return self.linear().len() as u32;
+        }
         // SAFETY: the context is the one that the kernel passed.
         unsafe { bpf_xdp_get_buff_len(self.0) as u32 }
     }
@@ -221,7 +242,7 @@ impl Packet for XdpPacket {
     #[inline(always)]
     unsafe fn copy(&self, offset: u32, to: *mut c_void, length: u32) -> bool {
         // SAFETY: the caller vouches for `to`; the helper checks offset and length against the packet.
-        unsafe { bpf_xdp_load_bytes(self.0, offset, to, length) == 0 }
+        WHOLE && unsafe { bpf_xdp_load_bytes(self.0, offset, to, length) == 0 }
     }
 }
 

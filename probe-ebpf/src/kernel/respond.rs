@@ -8,7 +8,7 @@ use probe_ebpf::{
     packet::{ETHERNET_HEADER, EchoPacket, ICMP_HEADER, IPV4_HEADER, IPV6_HEADER, LinkLayer, View, checksum::updated},
 };
 
-use super::reader::{Packet, Writable, XdpPacket};
+use super::reader::{Packet, Writable, XdpPacket, below_64};
 
 /// The group bit in the first byte of a hardware address (IEEE 802): set for multicast and broadcast.
 const GROUP: u8 = 1;
@@ -20,7 +20,7 @@ const TTL: u8 = 64;
 /// answer completely or can't send back the way it came: fragments, IPv4 options (source routes are among them), IPv6
 /// extension headers, and multicast or broadcast packets.
 #[inline(always)]
-pub(crate) fn reply(packet: &XdpPacket, echo: &EchoPacket) -> bool {
+pub(crate) fn reply<const WHOLE: bool>(packet: &XdpPacket<WHOLE>, echo: &EchoPacket) -> bool {
     let header = match echo.kind.family {
         Family::V4 => IPV4_HEADER,
         Family::V6 => IPV6_HEADER,
@@ -33,9 +33,11 @@ pub(crate) fn reply(packet: &XdpPacket, echo: &EchoPacket) -> bool {
 
 /// Checks every header before it writes to the first: a packet is changed completely or not at all.
 #[inline(always)]
-fn turn(packet: &XdpPacket, echo: &EchoPacket) -> Option<()> {
+fn turn<const WHOLE: bool>(packet: &XdpPacket<WHOLE>, echo: &EchoPacket) -> Option<()> {
     let bytes = packet.writable();
-    let icmp = bytes.header::<ICMP_HEADER>(echo.icmp_offset)?;
+    // Two VLAN tags and an IPv6 header end at 62.
+    let (ip_at, icmp_at) = (below_64(echo.ip_offset), below_64(echo.icmp_offset));
+    let icmp = bytes.header::<ICMP_HEADER>(icmp_at)?;
     let frame = bytes.header::<ETHERNET_HEADER>(0)?;
     let ethernet = packet.link_layer() == LinkLayer::Ethernet;
     if ethernet && frame.byte(0) & GROUP != 0 {
@@ -43,7 +45,7 @@ fn turn(packet: &XdpPacket, echo: &EchoPacket) -> Option<()> {
     }
     match echo.kind.family {
         Family::V4 => {
-            let header = bytes.header::<IPV4_HEADER>(echo.ip_offset)?;
+            let header = bytes.header::<IPV4_HEADER>(ip_at)?;
             swap::<4, IPV4_HEADER>(&header, 12);
             let old = header.be16(8);
             header.set_byte(8, TTL);
@@ -51,7 +53,7 @@ fn turn(packet: &XdpPacket, echo: &EchoPacket) -> Option<()> {
             turn_icmp(&icmp, 8, 0);
         }
         Family::V6 => {
-            let header = bytes.header::<IPV6_HEADER>(echo.ip_offset)?;
+            let header = bytes.header::<IPV6_HEADER>(ip_at)?;
             swap::<16, IPV6_HEADER>(&header, 8);
             header.set_byte(7, TTL);
             turn_icmp(&icmp, 128, 129);

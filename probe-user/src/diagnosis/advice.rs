@@ -137,8 +137,9 @@ fn find_out(stop: &Stop, side: Option<Side>, evidence: &Evidence) -> Option<Comm
 /// so.
 fn device<'a>(stop: &Stop, side: Side, evidence: &'a Evidence) -> &'a str {
     let cause = &stop.cause;
-    let same =
-        |drop: &&Drop| Some(&drop.reason) == cause.reason.as_ref() && Some(&drop.function) == cause.function.as_ref();
+    // The kernel may give no reasons.
+    let is_its = |reason: &String| cause.reason.as_ref().is_none_or(|known| known == reason);
+    let same = |drop: &&Drop| is_its(&drop.reason) && Some(&drop.function) == cause.function.as_ref();
     let freed = evidence.drops(side).iter().filter(|drop| drop.leg == stop.leg).find(same);
     let at = freed.filter(|_| evidence.place(side).is_some()).and_then(|drop| drop.interface.as_deref());
     at.unwrap_or_else(|| evidence.interface(side))

@@ -6,7 +6,7 @@
 use super::places::DropPoint;
 use crate::model::trace::{
     Drop,
-    benign::{NO_SOCKET, is_consumed},
+    benign::{NO_SOCKET, NOT_GIVEN, is_consumed},
     plain_function,
 };
 use probe_ebpf::Echo;
@@ -237,7 +237,7 @@ pub fn is_of_tunnel(drop: &Drop) -> bool {
 pub fn shows_icmp(drop: &Drop) -> bool {
     let function = plain_function(&drop.function);
     let icmp = matches!(function, "icmp_rcv" | "icmpv6_rcv" | "ping_rcv");
-    icmp && (is_consumed(drop) || (drop.reason == NO_SOCKET && drop.leg == Echo::Reply))
+    icmp && (is_consumed(drop) || (matches!(drop.reason.as_str(), NO_SOCKET | NOT_GIVEN) && drop.leg == Echo::Reply))
 }
 
 fn fits(pattern: &str, name: &str) -> bool {

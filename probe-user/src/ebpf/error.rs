@@ -6,7 +6,7 @@ use aya::{EbpfError, maps::MapError, pin::PinError, programs::ProgramError};
 use nix::errno::Errno;
 use probe_ebpf::filter::MAX_RULES;
 
-use super::{foreign::Owner, object};
+use super::{foreign::Owner, object, old_kernel};
 use crate::host::privilege;
 use crate::{error::Mend, filter::guard, host::device};
 
@@ -26,6 +26,12 @@ pub enum KernelError {
         name: &'static str,
         /// Aya's error, with the verifier's log in its chain.
         source: Box<ProgramError>,
+    },
+    /// This kernel is older than what the programs for this hold.
+    #[error("{what} Linux {}: this kernel lacks what the programs for that call", old_kernel::SINCE)]
+    OldKernel {
+        /// What can't be loaded, with the verb: `a guard needs`.
+        what: &'static str,
     },
     /// The object lacks a program that this build expects.
     #[error("this probe's kernel half has no program {name}")]
@@ -246,6 +252,7 @@ impl Mend for KernelError {
             Self::Device(error) => error.fix(),
             Self::Privilege(error) => error.fix(),
             Self::Missing(error) => error.fix(),
+            Self::OldKernel { .. } => "drop them on a host with a newer kernel, or with nft here".to_owned(),
             Self::NoProgram { .. } | Self::NoMap { .. } => "rebuild probe: cargo xtask build".to_owned(),
             Self::Memory { .. } => "free some memory, or raise the memory limit of this cgroup".to_owned(),
             Self::Processors { .. } => "mount sysfs: mount -t sysfs sysfs /sys".to_owned(),

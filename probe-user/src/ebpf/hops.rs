@@ -17,12 +17,15 @@ pub use tracepoint::TraceLink;
 use aya::programs::Program;
 use probe_ebpf::{Hop, names};
 
-use super::KernelError;
+use super::{KernelError, old_kernel};
 use crate::host::device::AttachMode;
 
-/// Returns the name of the program of `hop` if XDP is attached in `mode`.
+/// Returns the name of the program of `hop` on this kernel if XDP is attached in `mode`.
 pub fn program(hop: Hop, mode: AttachMode) -> &'static str {
     match (hop, mode) {
+        (Hop::XdpIn, _) if old_kernel::is_here() => names::XDP_OLD,
+        (Hop::TcIn, _) if old_kernel::is_here() => names::IN_OLD,
+        (Hop::TcOut, _) if old_kernel::is_here() => names::OUT_OLD,
         (Hop::XdpIn, AttachMode::Generic) => names::XDP_GENERIC,
         _ => hop.row().program,
     }

@@ -29,7 +29,7 @@ use super::{
     border::Plain,
     crossings,
     followed::{self, FollowJob},
-    hooks, hops, journeys, neighbours, object,
+    hooks, hops, journeys, neighbours, object, old_kernel,
     tunnels::TunnelMap,
     words::words,
 };
@@ -291,6 +291,9 @@ pub type Shared = (&'static str, PathBuf);
 /// Loads like [`load_with`], with maps that other programs use as well.
 pub fn load_sharing(job: &Job, rows: Rows, shared: &[Shared]) -> Result<Ebpf, KernelError> {
     let object = object::bytes()?;
+    if job.filter == Switch::On {
+        old_kernel::check("rules that drop packets need")?;
+    }
     let config = Plain(job.config(rows));
     let log_level = super::log::level();
     let mut loader = loader();

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::{host::btf::Btf, model::trace::benign::Icmpv6Frees};
+use crate::{
+    host::btf::Btf,
+    model::trace::benign::{Icmpv6Frees, NOT_GIVEN},
+};
 
 /// Bits below the number of the subsystem (`SKB_DROP_REASON_SUBSYS_SHIFT` of `include/net/dropreason.h`).
 const SUBSYSTEM_SHIFT: u32 = 16;
@@ -29,7 +32,12 @@ impl Reasons {
 
     /// Returns the name of a reason, without its prefix: `NETFILTER_DROP`. The reasons of a subsystem have no names in the
     /// kernel's types: `OPENVSWITCH:0x30001`, or `subsys:0x90001`. Any other unknown number stays a number.
+    ///
+    /// A kernel without reasons gives [`NOT_GIVEN`].
     pub fn name(&self, reason: u32) -> String {
+        if self.core.is_empty() {
+            return NOT_GIVEN.to_owned();
+        }
         if let Some(name) = self.core.get(&reason) {
             return name.clone();
         }
@@ -71,7 +79,7 @@ mod tests {
     fn reasons_go_by_name_and_unknown_ones_by_number() {
         let names = [3, 99, 0x3_0001, 0x9_0001].map(|reason| reasons().name(reason));
         assert_eq!(names, ["NO_SOCKET", "99", "OPENVSWITCH:0x30001", "subsys:0x90001"]);
-        assert_eq!(Reasons::default().name(3), "3");
+        assert_eq!(Reasons::default().name(0), NOT_GIVEN);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use probe_ebpf::{DropEvent, Kind, contract::kind::Echo};
 use crate::{
     ebpf::drops::event_address,
     host::{reasons::Reasons, symbols::Symbols},
-    model::trace::{Drop, FrameFacts, frame::hardware_address},
+    model::trace::{Drop, FrameFacts, benign::NOT_GIVEN, frame::hardware_address, plain_function},
 };
 
 /// What the numbers of events mean.
@@ -27,7 +27,7 @@ impl DropNames<'_> {
             leg: echo,
             id: event.id,
             seq: event.seq,
-            reason: self.reasons.name(event.site.reason),
+            reason: self.reason(event.site.reason, event.site.location),
             function: self.symbols.function(event.site.location),
             stack: self.callers(event.site.location, &event.site.stack, event.site.frames),
             interface,
@@ -35,6 +35,14 @@ impl DropNames<'_> {
             destination: event_address(event.destination),
             frame: frame(event),
         }
+    }
+
+    /// Returns the name of a reason. Of a kernel that gives none, what the function alone proves: `nf_hook_slow` frees only what
+    /// a rule dropped, and other kernels say so (`NETFILTER_DROP`).
+    pub(super) fn reason(&self, reason: u32, location: u64) -> String {
+        let name = self.reasons.name(reason);
+        let by = || self.symbols.place(location).is_some_and(|place| plain_function(place.function) == "nf_hook_slow");
+        if name == NOT_GIVEN && by() { "NETFILTER_DROP".to_owned() } else { name }
     }
 
     /// Returns the functions that called the one which freed the packet. The stack starts in the program that

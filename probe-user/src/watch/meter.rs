@@ -112,11 +112,13 @@ pub fn per_packet(times: &RunTimes, sight: &HostTrace) -> u64 {
 
 /// Returns the programs that run where a packet passes `hop`; of several alternatives only one is loaded or meets it. A
 /// packet that the kernel's ICMP is done with ends at one of two tracepoints.
-fn programs(hop: Hop) -> [&'static str; 2] {
+fn programs(hop: Hop) -> [&'static str; 3] {
     match hop {
-        Hop::XdpIn => [names::XDP, names::XDP_GENERIC],
-        Hop::IcmpIn => [names::CONSUME, names::KFREE],
-        _ => [hop.row().program, hop.row().program],
+        Hop::XdpIn => [names::XDP, names::XDP_GENERIC, names::XDP_OLD],
+        Hop::TcIn => [names::TC_IN, names::TC_IN, names::IN_OLD],
+        Hop::TcOut => [names::TC_OUT, names::TC_OUT, names::OUT_OLD],
+        Hop::IcmpIn => [names::CONSUME, names::KFREE, names::KFREE],
+        _ => [hop.row().program; 3],
     }
 }
 

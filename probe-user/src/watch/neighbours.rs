@@ -115,7 +115,7 @@ impl NeighbourLog {
                 about: event_address(event.message.about),
                 asker: event_address(event.message.asker),
                 lladdr: link_facts::lladdr(&event.message.lladdr),
-                reason: if freed { names.reasons.name(event.site.reason) } else { String::new() },
+                reason: if freed { names.reason(event.site.reason, event.site.location) } else { String::new() },
                 function: if freed { names.symbols.function(event.site.location) } else { String::new() },
                 stack: if freed {
                     names.callers(event.site.location, &event.site.stack, event.site.frames)

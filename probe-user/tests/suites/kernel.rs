@@ -16,6 +16,7 @@ mod inner;
 mod long;
 mod matrix;
 mod model;
+mod old;
 mod privilege;
 mod requests;
 mod rows;

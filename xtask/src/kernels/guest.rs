@@ -3,10 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
-    os::unix::{
-        fs::PermissionsExt as _,
-        process::{CommandExt as _, ExitStatusExt as _},
-    },
+    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     thread,
@@ -26,6 +23,7 @@ use nix::{
     unistd::{Pid, sync},
 };
 
+use super::topic::{self, in_words};
 use crate::shell::capture;
 
 /// The path of this program in the image.
@@ -141,9 +139,12 @@ fn plan() -> Result<()> {
             }
             ["topic", name, seconds] => {
                 let list = capture(Command::new(tests()).arg("--list"))?;
-                let mut test = Command::new(tests());
-                test.args(["--color=never", "--test-threads=1", "--exact"]).args(of_topic(&list, name));
-                timed(step, &mut test, seconds.parse()?)?;
+                let names: Vec<&str> = of_topic(&list, name).collect();
+                report(&format!("begin {step}"));
+                let begun = Instant::now();
+                let hung = |test: &str| report(&format!("hung {test}"));
+                let end = topic::run(&tests(), &names, Duration::from_secs(seconds.parse()?), &hung)?;
+                report(&format!("end {} {end}", begun.elapsed().as_secs()));
             }
             ["run", seconds, program, ..] => {
                 timed(step, Command::new(program).args(&words[3..]), seconds.parse()?)?;
@@ -177,14 +178,6 @@ fn timed(step: &str, command: &mut Command, seconds: u64) -> Result<()> {
     };
     report(&format!("end {} {end}", begun.elapsed().as_secs()));
     Ok(())
-}
-
-fn in_words(status: Option<ExitStatus>) -> String {
-    match status.map(|status| (status.code(), status.signal())) {
-        Some((Some(code), _)) => format!("code {code}"),
-        Some((_, signal)) => format!("ended by signal {}", signal.unwrap_or_default()),
-        None => "took too long and was killed".to_owned(),
-    }
 }
 
 /// Waits for the child; `None` if it had to be killed.

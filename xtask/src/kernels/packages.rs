@@ -20,6 +20,15 @@ use crate::{
 /// The name of Debian's kernels for virtual machines: small, and with everything that the lab needs.
 const KERNEL: (&str, &str) = ("linux-image-", "-cloud-amd64");
 const EMULATOR: (&str, &str) = ("qemu-system-x86_64", "qemu-system-x86");
+/// Where Debian's archive has the kernels of a series, whatever release this system is of.
+const SUITES: [(&str, &[&str]); 3] = [
+    ("5.10", &["bullseye", "bullseye-security"]),
+    ("6.1", &["bookworm", "bookworm-security"]),
+    ("6.12", &["trixie", "trixie-security"]),
+];
+/// Debian's public keys, of the package `debian-archive-keyring`.
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+const NO_APT: &str = "this system has no apt to fetch kernels with — run this on Debian or a derivative";
 /// The file that a folder has only when it is complete.
 const COMPLETE: &str = "whole";
 
@@ -63,11 +72,20 @@ impl Store {
         }
         say(&format!("fetching Debian's Linux {series} into .tools/kernels: probe will be tested on it"));
         let folder = self.folder.clone();
-        let apt = self.apt()?;
+        let suites = suites(series);
+        let own = match suites.first() {
+            Some(first) => Some(from_debian(folder.join(format!("apt-{first}")), suites)?),
+            None => None,
+        };
+        let apt = match &own {
+            Some(apt) => apt,
+            None => self.apt()?,
+        };
         let names = apt.names(&format!("{}{series}", KERNEL.0))?;
         let Some(release) = newest(&names, series) else {
             let why = if apt.is_complete { "" } else { " (apt could not reach every source of packages, see above)" };
-            bail!("this system's package archive has no {}{series}.*{}{why}", KERNEL.0, KERNEL.1);
+            let place = if own.is_some() { suites.join(", ") } else { "this system's package archive".to_owned() };
+            bail!("{place}: no package {}{series}.*{}{why}", KERNEL.0, KERNEL.1);
         };
         let name = format!("{}{release}{}", KERNEL.0, KERNEL.1);
         let package =
@@ -117,7 +135,7 @@ impl Store {
     fn apt(&mut self) -> Result<&Apt> {
         if self.apt.is_none() {
             if !Apt::is_here() {
-                bail!("this system has no apt to fetch kernels with — run this on Debian or a derivative");
+                bail!("{NO_APT}");
             }
             self.apt = Some(Apt::update(self.folder.join("apt"))?);
         }
@@ -132,6 +150,28 @@ fn place(folder: &Path, release: &str) -> Kernel {
         image: root.join(format!("boot/vmlinuz-{release}")),
         modules: root.join("usr/lib/modules").join(release),
     }
+}
+
+/// Returns the suites of Debian's archive that have kernels of a series; none if only the system's own sources may.
+fn suites(series: &str) -> &'static [&'static str] {
+    SUITES.iter().find(|(of, _)| *of == series).map_or(&[], |(_, suites)| suites)
+}
+
+/// Returns apt with suites of Debian's archive as its only sources.
+fn from_debian(folder: PathBuf, suites: &[&str]) -> Result<Apt> {
+    if !Apt::is_here() {
+        bail!("{NO_APT}");
+    }
+    Apt::update_from(folder, &sources(suites))
+}
+
+/// Returns the lines of a `sources.list` with these suites, whose signatures are checked with Debian's keys.
+fn sources(suites: &[&str]) -> String {
+    let line = |suite: &&str| {
+        let archive = if suite.ends_with("-security") { "debian-security" } else { "debian" };
+        format!("deb [arch=amd64 signed-by={KEYRING}] http://deb.debian.org/{archive} {suite} main\n")
+    };
+    suites.iter().map(line).collect()
 }
 
 /// Unpacks into a folder, and marks it as complete at the end.
@@ -162,6 +202,19 @@ fn numbers(release: &str) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn kernels_come_from_suites_of_debian_whatever_this_system_is_and_only_if_signed_by_its_keys() {
+        let lines = sources(suites("5.10"));
+        assert_eq!(
+            lines.lines().collect::<Vec<_>>(),
+            [
+                "deb [arch=amd64 signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian bullseye main",
+                "deb [arch=amd64 signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian-security bullseye-security main"
+            ]
+        );
+        assert!(suites("6.1").contains(&"bookworm") && suites("6.18").is_empty());
+    }
 
     #[test]
     fn the_newest_kernel_of_a_series_is_chosen_and_no_other_series_and_no_meta_package() {

@@ -21,6 +21,8 @@ pub(crate) struct GuestStep {
     pub(crate) seconds: u64,
     /// What it printed.
     pub(crate) lines: Vec<String>,
+    /// The tests that had to be killed.
+    pub(crate) hung: Vec<String>,
 }
 
 /// Sorts lines into steps.
@@ -44,9 +46,12 @@ impl Results {
             step.lines.push(before.to_owned());
         }
         if let Some(words) = marked.strip_prefix("begin ") {
-            self.steps.push(GuestStep { words: words.to_owned(), end: String::new(), seconds: 0, lines: Vec::new() });
+            let words = words.to_owned();
+            self.steps.push(GuestStep { words, end: String::new(), seconds: 0, lines: Vec::new(), hung: Vec::new() });
         } else if let Some(module) = marked.strip_prefix("lacks ") {
             self.lacking.push(module.to_owned());
+        } else if let Some(test) = marked.strip_prefix("hung ") {
+            self.steps.last_mut()?.hung.push(test.to_owned());
         } else if let Some((seconds, end)) = marked.strip_prefix("end ").and_then(|rest| rest.split_once(' ')) {
             let step = self.steps.last_mut()?;
             (step.seconds, step.end) = (seconds.parse().unwrap_or_default(), end.to_owned());
@@ -81,6 +86,7 @@ pub(crate) fn topic(step: &GuestStep) -> Judgement {
     let mut lines = vec![tally.line()];
     lines.extend(reasons.iter().map(|(reason, count)| format!("skipped {count}: {reason}")));
     lines.extend(tally.failures().map(|name| format!("FAILED {name}")));
+    lines.extend(step.hung.iter().map(|name| format!("HUNG {name}: it said nothing for too long and was killed")));
     lines.extend(panics(step));
     if step.end != "code 0" && tally.failed == 0 {
         lines.push(format!("FAILED as a whole: {}", step.end));
@@ -193,6 +199,12 @@ mod tests {
             ["0 passed, 1 failed, 0 skipped", "FAILED m::b", "thread 'm::b' (1) panicked at a.rs:1:2: why"]
         );
         assert!(topic(&failed).bad);
+        let hung = step(
+            "@@ begin topic a 9\ntest b ... ok\ntest c ... \ntest result: FAILED. 1 passed; 1 failed; 0 ignored\n@@ hung c\n\
+             test d ... ok\ntest result: ok. 1 passed; 0 failed; 0 ignored\n@@ end 9 a test hung",
+        );
+        let lines = ["2 passed, 1 failed, 0 skipped", "HUNG c: it said nothing for too long and was killed"];
+        assert_eq!(topic(&hung), Judgement { lines: lines.map(String::from).to_vec(), bad: true });
         let killed = step("@@ begin topic a 9\ntest b ... \n@@ end 9 took too long and was killed");
         assert_eq!(topic(&killed).lines[1], "FAILED as a whole: took too long and was killed");
         assert!(topic(&killed).bad);

@@ -60,15 +60,33 @@ impl Apt {
         ["apt-get", "apt-cache", "dpkg-deb", "tar"].iter().all(|program| crate::shell::which(program).is_some())
     }
 
-    /// Prepares the folder and downloads the archive's lists.
+    /// Prepares the folder and downloads the lists of the system's sources.
     ///
     /// # Errors
     /// If the folder can't be written, or apt can't start; an unreachable archive shows up at the first query.
     pub(crate) fn update(folder: PathBuf) -> Result<Self> {
+        Self::prepared(folder, "")
+    }
+
+    /// Prepares the folder and downloads the lists of these sources, lines of a `sources.list`, instead of the system's: it may
+    /// know no other release of Debian than its own.
+    ///
+    /// # Errors
+    /// See [`Apt::update`].
+    pub(crate) fn update_from(folder: PathBuf, sources: &str) -> Result<Self> {
+        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let list = folder.join("sources.list");
+        fs::write(&list, sources).with_context(|| format!("cannot write {}", list.display()))?;
+        let only = format!("Dir::Etc::sourcelist \"{}\";\nDir::Etc::sourceparts \"/dev/null\";\n", list.display());
+        Self::prepared(folder, &only)
+    }
+
+    fn prepared(folder: PathBuf, sources: &str) -> Result<Self> {
         for part in ["lists/partial", "cache/archives/partial"] {
             fs::create_dir_all(folder.join(part)).with_context(|| format!("cannot make {}", folder.display()))?;
         }
-        fs::write(folder.join("apt.conf"), configuration(&folder)).context("cannot write apt.conf")?;
+        let text = configuration(&folder) + sources;
+        fs::write(folder.join("apt.conf"), text).context("cannot write apt.conf")?;
         let mut apt = Self { folder, is_complete: false };
         // A source that we do not need may be broken: only the packages requested later count.
         let mut update = apt.command("apt-get");

@@ -2,7 +2,7 @@
 
 use aya_ebpf::programs::BtfTracePointContext;
 use probe_ebpf::{
-    Echo, Hop, Skip,
+    Echo, Family, Hop, Skip,
     contract::neighbour::{arp, discovery},
 };
 
@@ -50,11 +50,13 @@ pub(crate) fn dropped(context: &BtfTracePointContext) -> Result<(), Skip> {
             return Ok(());
         }
     };
+    let unsaid = drop_config!(reason_given) == 0;
     let done = match seen.packet.kind.echo {
         // ICMPv6 frees a request this way if it must not or can't reply; ICMP consumes it.
+        Echo::Request if unsaid => seen.packet.kind.family == Family::V6,
         Echo::Request => reason == drop_config!(not_specified),
         // A reply without a ping socket ends this way after raw sockets got their copies: no loss.
-        Echo::Reply => reason == drop_config!(no_socket),
+        Echo::Reply => unsaid || reason == drop_config!(no_socket),
     };
     if here && done && seen.layers == 0 && drops::in_icmp(location) {
         journey::note(Hop::IcmpIn, &seen, site.ifindex);

@@ -12,16 +12,16 @@ use crate::kernel::{
 
 /// Handles a packet at tc ingress.
 #[inline(always)]
-pub(crate) fn see_in(context: &TcContext) -> Result<Disposition, Skip> {
-    let (echo, disposition) = super::see(&TcPacket(context.skb.skb), Hop::TcIn, &TALLY_IN)?;
+pub(crate) fn see_in<const RULES: bool>(context: &TcContext) -> Result<Disposition, Skip> {
+    let (echo, disposition) = super::see::<_, RULES>(&TcPacket(context.skb.skb), Hop::TcIn, &TALLY_IN)?;
     debug!(context, "tc_in: type {} id {} seq {}", echo.kind.icmp_type(), echo.id, echo.seq);
     Ok(disposition)
 }
 
 /// Handles a packet at tc egress.
 #[inline(always)]
-pub(crate) fn see_out(context: &TcContext) -> Result<Disposition, Skip> {
-    let (echo, disposition) = super::see(&TcPacket(context.skb.skb), Hop::TcOut, &TALLY_OUT)?;
+pub(crate) fn see_out<const RULES: bool>(context: &TcContext) -> Result<Disposition, Skip> {
+    let (echo, disposition) = super::see::<_, RULES>(&TcPacket(context.skb.skb), Hop::TcOut, &TALLY_OUT)?;
     debug!(context, "tc_out: type {} id {} seq {}", echo.kind.icmp_type(), echo.id, echo.seq);
     Ok(disposition)
 }

@@ -8,10 +8,12 @@ use crate::kernel::{disposition::Disposition, maps::TALLY_XDP, reader::XdpPacket
 
 /// Handles a packet at XDP.
 #[inline(always)]
-pub(crate) fn see(context: &XdpContext) -> Result<Disposition, Skip> {
-    let (echo, disposition) = super::see(&XdpPacket(context.ctx), Hop::XdpIn, &TALLY_XDP)?;
+pub(crate) fn see<const RULES: bool>(context: &XdpContext) -> Result<Disposition, Skip> {
+    // Kernels that can't run rules do not have the helpers either.
+    let packet = XdpPacket::<RULES>(context.ctx);
+    let (echo, disposition) = super::see::<_, RULES>(&packet, Hop::XdpIn, &TALLY_XDP)?;
     debug!(context, "xdp_in: type {} id {} seq {}", echo.kind.icmp_type(), echo.id, echo.seq);
-    let answered = matches!(disposition, Disposition::Answer) && respond::reply(&XdpPacket(context.ctx), &echo);
+    let answered = matches!(disposition, Disposition::Answer) && respond::reply(&packet, &echo);
     // What can't be answered here is left to the kernel.
     Ok(if matches!(disposition, Disposition::Answer) && !answered { Disposition::Pass } else { disposition })
 }

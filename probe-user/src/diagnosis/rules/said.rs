@@ -11,7 +11,7 @@ use crate::{
     },
     model::{
         netfilter::TableFamily,
-        trace::{Drop, Finding, IcmpError, ProgramSite},
+        trace::{Drop, Finding, IcmpError, ProgramSite, benign::NOT_GIVEN},
     },
 };
 
@@ -22,7 +22,7 @@ pub(super) fn drop_event(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     let first = events.first()?;
     // ICMP frees what it may not or cannot answer under names that do not say which (`NOT_SPECIFIED` in `icmpv6_rcv`,
     // `INVALID_PROTO` in `icmp_rcv`, 6.18): a look-up shows it.
-    let vague = matches!(first.drop.reason.as_str(), "NOT_SPECIFIED" | "INVALID_PROTO");
+    let vague = matches!(first.drop.reason.as_str(), "NOT_SPECIFIED" | "INVALID_PROTO" | NOT_GIVEN);
     let by_icmp = vague && first.spot.is_some_and(|spot| spot.place == DropPoint::Icmp);
     let look_ups = [lookups::setting, lookups::route, lookups::counter, limits::of_replies];
     if by_icmp && let Some(ruling) = look_ups.iter().find_map(|look_up| look_up(gap, evidence)) {
@@ -42,7 +42,8 @@ pub(super) fn drop_event(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
 
 fn told_cause(drop: &Drop) -> Cause {
     let function = (!drop.function.is_empty()).then(|| drop.function.clone());
-    Cause { reason: Some(drop.reason.clone()), function, ..Cause::default() }
+    let reason = (drop.reason != NOT_GIVEN).then(|| drop.reason.clone());
+    Cause { reason, function, ..Cause::default() }
 }
 
 /// Returns where the send call can have failed with an errno, the likeliest first (`net/ipv4/{raw,ip_output}.c` and

@@ -43,6 +43,11 @@ impl Instruction {
         Self::new(0x2d, left, right, count, 0)
     }
 
+    /// Encodes a call of the kernel's helper with this number: `enum bpf_func_id` of `include/uapi/linux/bpf.h`.
+    pub const fn call(helper: i32) -> Self {
+        Self::new(0x85, 0, 0, 0, helper)
+    }
+
     /// Encodes `return r0`.
     pub const fn exit() -> Self {
         Self::new(0x95, 0, 0, 0, 0)

@@ -6,7 +6,7 @@ use aya::{Ebpf, EbpfLoader};
 use bytemuck::Zeroable as _;
 use probe_ebpf::{ABI_VERSION, Config, GuardConfig, guard::WAYS, names, packet::LinkLayer, tally::IDS};
 
-use crate::ebpf::{KernelError, border::Plain, hops, log, object};
+use crate::ebpf::{KernelError, border::Plain, hops, log, object, old_kernel};
 
 /// The clock that a guard reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,7 @@ pub fn secret() -> Result<[u64; 5], KernelError> {
 /// Loads the maps and these programs of a guard with `config`. Nothing is attached yet.
 pub fn load(config: &GuardConfig, link_layer: LinkLayer, programs: &[&'static str]) -> Result<Ebpf, KernelError> {
     let object = object::bytes()?;
+    old_kernel::check("a guard needs")?;
     let device =
         Plain(Config { abi: ABI_VERSION, raw_ip: u32::from(link_layer == LinkLayer::RawIp), ..Config::zeroed() });
     let config = Plain(*config);

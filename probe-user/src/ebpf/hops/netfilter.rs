@@ -94,8 +94,9 @@ impl NetfilterLinks {
 /// # Errors
 /// Why not, as a clause for the user.
 pub fn available(kernel: &RunningKernel) -> Result<(), String> {
-    [OffsetGroup::Packet, OffsetGroup::Netfilter].into_iter().try_for_each(|group| kernel.layout(group).map(drop))?;
-    netfilter::available().map_err(|refusal| refusal.to_string())
+    // Structures of kernels without such programs differ too, which is not what is missing there.
+    netfilter::available().map_err(|refusal| refusal.to_string())?;
+    [OffsetGroup::Packet, OffsetGroup::Netfilter].into_iter().try_for_each(|group| kernel.layout(group).map(drop))
 }
 
 /// Loads both programs beside those of `loaded`, which must still have all its maps, and attaches them in the calling

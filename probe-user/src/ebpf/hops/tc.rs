@@ -12,7 +12,11 @@ use super::{
     ProgramLookup,
     clsact::{self, Clsact, attach_type},
 };
-use crate::{ebpf::KernelError, host::device::Device, model::attach::TcChoice};
+use crate::{
+    ebpf::KernelError,
+    host::device::{AttachMode, Device},
+    model::attach::TcChoice,
+};
 
 /// Where a tc program is attached; dropping it detaches.
 pub enum TcLink {
@@ -30,7 +34,7 @@ pub fn attach(
     hop: Hop,
     choice: TcChoice,
 ) -> Result<TcLink, KernelError> {
-    attach_program(programs, device, hop.row().program, hop.direction(), choice)
+    attach_program(programs, device, name(hop), hop.direction(), choice)
 }
 
 /// Attaches the program `name` to that side of `device`, like [`attach`].
@@ -58,7 +62,7 @@ pub fn attach_program(
 
 /// Attaches the loaded program of `hop` as a TCX link, which can be pinned.
 pub fn attach_tcx_link(programs: &mut impl ProgramLookup, device: &Device, hop: Hop) -> Result<FdLink, KernelError> {
-    let program = classifier(programs, hop.row().program)?;
+    let program = classifier(programs, name(hop))?;
     let link = tcx_link(program, device, hop.direction())
         .and_then(|link| FdLink::try_from(link).map_err(|error| ProgramError::IOError(std::io::Error::other(error))));
     link.map_err(|source| refusal(device, "TCX", source))
@@ -76,8 +80,13 @@ pub fn on_clsact(
     hop: Hop,
     work: impl FnOnce(&mut SchedClassifier, &Device, Direction) -> Result<(), ProgramError>,
 ) -> Result<(), KernelError> {
-    let program = classifier(programs, hop.row().program)?;
+    let program = classifier(programs, name(hop))?;
     work(program, device, hop.direction()).map_err(|source| refusal(device, "clsact", source))
+}
+
+/// Returns the name of the program of `hop` on this kernel.
+fn name(hop: Hop) -> &'static str {
+    super::program(hop, AttachMode::TcInstead)
 }
 
 fn classifier<'p>(

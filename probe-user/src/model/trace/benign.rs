@@ -56,6 +56,9 @@ pub enum Icmpv6Frees {
 /// The reason of a packet that no socket waits for.
 pub const NO_SOCKET: &str = "NO_SOCKET";
 
+/// What stands for the reason on a kernel that gives none: before Linux 5.17.
+pub const NOT_GIVEN: &str = "NOT_GIVEN";
+
 /// Reports whether the kernel consumed the packet normally.
 pub fn is_consumed(drop: &Drop) -> bool {
     is_peaceful(&drop.reason)
@@ -82,25 +85,27 @@ pub fn is_no_loss(drop: &Drop) -> bool {
 /// Reports whether the packet may have arrived nevertheless: it is no loss, or by its reason alone may be none. For
 /// callers that would rather wait than mistake the end of a copy for that of the packet.
 pub fn may_have_arrived(drop: &Drop) -> bool {
-    is_no_loss(drop) || matches!(drop.reason.as_str(), NO_SOCKET | "QUEUE_PURGE")
+    is_no_loss(drop) || matches!(drop.reason.as_str(), NO_SOCKET | "QUEUE_PURGE" | NOT_GIVEN)
 }
 
 /// Returns why `drop` is no loss on such a kernel; `None`: it may be one.
 pub fn benign(drop: &Drop, icmpv6: Icmpv6Frees) -> Option<Benign> {
     let function = plain_function(&drop.function);
-    if drop.leg == Echo::Reply && drop.reason == NO_SOCKET && PING.contains(&function) {
+    let unsaid = drop.reason == NOT_GIVEN;
+    if drop.leg == Echo::Reply && (unsaid || drop.reason == NO_SOCKET) && PING.contains(&function) {
         return Some(Benign::NoPingSocket);
     }
     // The kernel removes the device from a packet that it queues to a socket; other queues keep it.
     let queued = drop.interface.is_none();
-    if function == "inet_sock_destruct" || queued && drop.reason == "QUEUE_PURGE" {
+    let purged = drop.reason == "QUEUE_PURGE" || unsaid && function == "skb_queue_purge";
+    if function == "inet_sock_destruct" || queued && purged {
         return Some(Benign::SocketClosed);
     }
     if CAPTURE.contains(&function) {
         return Some(Benign::Capture);
     }
-    let unsaid = drop.leg == Echo::Request && drop.reason == "NOT_SPECIFIED" && function == "icmpv6_rcv";
-    if unsaid && icmpv6 == Icmpv6Frees::Alike {
+    let vague = unsaid || drop.reason == "NOT_SPECIFIED";
+    if vague && drop.leg == Echo::Request && function == "icmpv6_rcv" && icmpv6 == Icmpv6Frees::Alike {
         return Some(Benign::DoneByIcmpv6);
     }
     (drop.leg == Echo::Request && RAW.contains(&function)).then_some(Benign::RawCopy)
@@ -151,6 +156,15 @@ mod tests {
         }
         assert_eq!(judged(&drop(Echo::Reply, "ICMP_CSUM", "icmp_rcv", Some("eth0"))), None);
         assert_eq!(judged(&drop(Echo::Reply, "SOCKET_RCVBUFF", "ping_rcv", Some("eth0"))), None);
+    }
+
+    #[test]
+    fn a_kernel_without_reasons_accuses_nobody_where_packets_that_fared_well_are_freed_alike() {
+        let told = |leg, function| benign(&drop(leg, NOT_GIVEN, function, None), Icmpv6Frees::Alike);
+        assert_eq!(told(Echo::Reply, "icmp_rcv"), Some(Benign::NoPingSocket));
+        assert_eq!(told(Echo::Request, "icmpv6_rcv"), Some(Benign::DoneByIcmpv6));
+        assert_eq!(told(Echo::Reply, "skb_queue_purge"), Some(Benign::SocketClosed));
+        assert_eq!([told(Echo::Request, "icmp_rcv"), told(Echo::Request, "nf_hook_slow")], [None, None]);
     }
 
     #[test]
