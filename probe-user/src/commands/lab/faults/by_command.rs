@@ -60,7 +60,7 @@ impl ByCommand {
             return diagnose();
         }
         let ping = || {
-            ping(way.from, way.target, way.probe, INTERVAL)
+            ping(way.from, way.target, way.probe, &way.flags, INTERVAL)
                 .map_err(|error| Failure::new(format!("cannot run ping: {error}"), "install iputils-ping"))
         };
         let (ping, got): (Pinged, Got) = if way.unsettled {
@@ -99,6 +99,8 @@ struct Way<'a> {
     from: &'a Netns,
     target: IpAddr,
     probe: &'a Probe,
+    /// Further flags of probe, which mean the same to ping but for the name of `-S`.
+    flags: String,
     /// Whether what is broken mends by itself, so that ping runs at the same time.
     unsettled: bool,
 }
@@ -163,6 +165,7 @@ impl Diagnoser for ByCommand {
             from: a,
             target: LabHost::B.address(case.family),
             probe: &case.fault.probe,
+            flags: String::new(),
             unsettled: mends_itself(&case.fault.expected.wanted(case.leg, None)),
         };
         self.beside(&way, || self.said(a, &words(&agent_on_b(&self.program, lab), case), true))
@@ -173,8 +176,14 @@ impl Diagnoser for ByCommand {
         let program = self.program.to_string_lossy();
         let words = scene_words(case, |host| scene.agent(host, &program, own));
         let from = scene.netns(&case.scene.from);
-        let way =
-            Way { from, target: case.address(), probe: &case.fault().probe, unsettled: mends_itself(&case.wanted()) };
+        let fault = case.fault();
+        let way = Way {
+            from,
+            target: case.address(),
+            probe: &fault.probe,
+            flags: case.fill(&fault.flags),
+            unsettled: mends_itself(&case.wanted()),
+        };
         self.beside(&way, || self.said(from, &words, own))
     }
 }
