@@ -28,7 +28,8 @@ use crate::shell::{repo, say};
 
 /// Make what is installed: a static program, .tar.gz, .deb, .rpm, a container image, a list of components, sums.
 ///
-/// The same commit and the same compiler make the same bytes, in whatever folder. Everything lands in target/dist.
+/// All times are the commit's and no path of this machine is in it, so that the same commit and compiler can make the same
+/// bytes. Everything lands in target/dist.
 #[derive(clap::Args)]
 pub(crate) struct DistOptions {
     /// What it is for, as the compiler calls it, such as aarch64-unknown-linux-gnu; this machine if it is left out
