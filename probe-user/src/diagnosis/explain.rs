@@ -144,6 +144,12 @@ pub(super) fn complete(
 }
 
 impl StopCase<'_> {
+    /// Returns how long packets of a tunnel are, as the end of a sentence: `: 1328 bytes inside are 1378 with …`; empty for others.
+    fn carried_length(&self) -> String {
+        let length = self.evidence.layer.as_ref().and_then(super::tunnel_layer::TunnelLayer::length);
+        length.map(|length| format!(": {length}")).unwrap_or_default()
+    }
+
     /// Returns `-4` or `-6`, as `ip` takes it.
     fn ip_version(&self) -> &'static str {
         if self.evidence.is_v6() { "-6" } else { "-4" }

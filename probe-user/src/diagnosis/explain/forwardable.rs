@@ -5,7 +5,7 @@
 
 use super::{StopCase, StopExplanation};
 use crate::{
-    diagnosis::{control::ControlKind, tunnel_layer::TunnelLayer},
+    diagnosis::control::ControlKind,
     model::trace::{LinkFacts, plain_function},
 };
 
@@ -46,8 +46,7 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
         (_, Some(packet)) if case.evidence.layer.is_none() => format!(": up to {packet} bytes pass"),
         _ => String::new(),
     };
-    let layer = case.evidence.layer.as_ref();
-    let length = layer.and_then(TunnelLayer::length).map(|length| format!(": {length}")).unwrap_or_default();
+    let length = case.carried_length();
     let destination = drop.destination;
     let most = narrow.map(|facts| facts.mtu).filter(|mtu| *mtu > 0);
     let header = if destination.is_ipv6() { 40 + 8 } else { 20 + 8 };

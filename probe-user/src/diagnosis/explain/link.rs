@@ -88,11 +88,8 @@ fn below(case: &StopCase<'_>, side: Side, interface: &str) -> Option<StopExplana
 /// Explains a bridge without a carrier: it has one as long as one of its ports has.
 fn bridge(case: &StopCase<'_>, side: Side, interface: &str) -> Option<StopExplanation> {
     let evidence = case.evidence;
-    let is_bridge = |finding: &Finding| match finding {
-        Finding::Device(device) => device.interface == interface && device.kind.as_deref() == Some("bridge"),
-        _ => false,
-    };
-    evidence.findings(side).any(is_bridge).then_some(())?;
+    let is_bridge = |device: &LinkFacts| device.interface == interface && device.kind.as_deref() == Some("bridge");
+    evidence.devices(side).any(is_bridge).then_some(())?;
     let show = format!("ip link show master {interface}");
     // What is a port at the other end of the tunnel, and of no bridge here.
     let tunnels = evidence.seen_around(side).map(|place| place.tunnels.as_slice()).unwrap_or_default();

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::{StopCase, StopExplanation};
 use crate::{
-    diagnosis::{control::ControlKind, document::StopHost, path::Side, places::DropPoint, tunnel_layer::TunnelLayer},
+    diagnosis::{control::ControlKind, document::StopHost, path::Side, places::DropPoint},
     model::{
         netfilter::{NetfilterHook, TableFamily},
         trace::{Finding, RouteChoice, RoutePurpose},
@@ -35,13 +35,9 @@ fn too_big(case: &StopCase<'_>) -> Option<StopExplanation> {
     let unsaid = if silent { ", and no ICMP error of it came back" } else { "" };
     let (error, df) =
         if case.evidence.is_v6() { ("packet too big", "") } else { ("fragmentation needed", ", with DF set") };
-    let mtu = case.evidence.findings(side).find_map(|finding| match finding {
-        Finding::Device(facts) if facts.interface == out && facts.mtu > 0 => Some(format!(" ({})", facts.mtu)),
-        _ => None,
-    });
-    let mtu = mtu.unwrap_or_default();
-    let layer = case.evidence.layer.as_ref();
-    let length = layer.and_then(TunnelLayer::length).map(|length| format!(": {length}")).unwrap_or_default();
+    let narrow = case.evidence.devices(side).find(|facts| facts.interface == out && facts.mtu > 0);
+    let mtu = narrow.map(|facts| format!(" ({})", facts.mtu)).unwrap_or_default();
+    let length = case.carried_length();
     let chain = own_output(case, side).filter(|_| silent);
     let lost = match (silent, &chain) {
         (false, _) => String::new(),

@@ -262,11 +262,8 @@ impl<'a> Ends<'a> {
             return Some(self.refused(said, to, try_it));
         }
         let out = self.case.evidence.crossed(self.from, self.layer.leg, false);
-        let below = self.case.evidence.findings(self.from).find_map(|finding| match finding {
-            Finding::Device(facts) if facts.interface == out => facts.kind.as_deref(),
-            _ => None,
-        });
-        if below.is_some_and(|kind| kind == self.tunnel.kind) {
+        let below = self.case.evidence.devices(self.from).find(|facts| facts.interface == out);
+        if below.and_then(|facts| facts.kind.as_deref()).is_some_and(|kind| kind == self.tunnel.kind) {
             return self.told(
                 self.from,
                 format!("they left {near} by {out}, which is a tunnel itself: what carries its packets is not followed from here"),
@@ -360,15 +357,12 @@ impl<'a> Ends<'a> {
         let (length, around, to) = (self.layer.length()?, self.layer.around()?, self.layer.to?);
         let (device, near) = (&self.tunnel.interface, self.name(self.from));
         let out = self.case.evidence.crossed(self.from, self.layer.leg, false);
-        let findings = || self.case.evidence.findings(self.from);
-        let learned = findings().find_map(|finding| match finding {
+        let learned = self.case.evidence.findings(self.from).find_map(|finding| match finding {
             Finding::PathMtu { to: about, mtu, .. } if *about == to => Some(*mtu),
             _ => None,
         });
-        let own = findings().find_map(|finding| match finding {
-            Finding::Device(facts) if facts.interface == out && facts.mtu > 0 => Some(facts.mtu),
-            _ => None,
-        });
+        let own = self.case.evidence.devices(self.from).find(|facts| facts.interface == out && facts.mtu > 0);
+        let own = own.map(|facts| facts.mtu);
         let inner = self.layer.inner_bytes?;
         let own = own.or(self.tunnel.lower_mtu.filter(|_| self.tunnel.lower.as_deref() == Some(out)));
         let fits = |mtu: u32| mtu < inner + around;
